@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <reqauth/export.hpp>
+#include <reqauth/flags.hpp>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace reqauth {
+
+namespace detail {
+struct identity;
+struct peer_maker;
+}
+
+/// subject_alt_name is one entry of a certificate's subjectAltName.
+struct subject_alt_name {
+    enum class kind { dns, uri, email, ip, other };
+    kind type;
+    /// The value as printable ASCII. Any octet that is not printable ASCII, and any of \ " , stands
+    /// as \HH: so no value can end a list, a header, a log line or a string of JSON, and a NUL
+    /// cuts nothing short. An IP address is in its usual text form.
+    std::string value;
+    friend bool operator==(const subject_alt_name&, const subject_alt_name&) = default;
+};
+
+/// to_string gives "DNS:crawler.example", "URI:…", "email:…", "IP:…" or "other:…".
+[[nodiscard]] REQAUTH_EXPORT std::string to_string(const subject_alt_name& name);
+
+/// flagged_peer is a client that offered the flag, was accepted, and whose certificate this very
+/// connection verified against the policy's trust anchors, with the library's own verify callback
+/// as the witness (SEC-1). Only peer_of makes one.
+///
+/// It says nothing about the application's own client authentication: what a flagged_peer may do
+/// is for a policy of its own (RCA-14).
+///
+/// Cheap to copy; holds its own references and outlives the SSL. Any thread may use it.
+class REQAUTH_EXPORT flagged_peer {
+public:
+    /// subject is the leaf's subject as RFC 2253 has it, printable ASCII, escaped.
+    [[nodiscard]] const std::string& subject() const noexcept;
+    /// alt_names are the leaf's subjectAltNames in the certificate's order.
+    [[nodiscard]] const std::vector<subject_alt_name>& alt_names() const noexcept;
+    /// thumbprint is SHA-256 over the leaf's DER.
+    [[nodiscard]] const std::array<std::uint8_t, 32>& thumbprint() const noexcept;
+    /// certificate is the verified leaf. Owned by this object: X509_up_ref it to keep it longer.
+    [[nodiscard]] X509& certificate() const noexcept;
+    /// chain is the verified chain, leaf first and anchor last. Owned as the leaf is.
+    [[nodiscard]] const std::vector<X509*>& chain() const noexcept;
+
+private:
+    friend struct detail::peer_maker;
+    explicit flagged_peer(std::shared_ptr<const detail::identity> who) noexcept : who_(std::move(who)) {}
+    std::shared_ptr<const detail::identity> who_;
+};
+
+/// reason says why there is no flagged_peer.
+enum class reason {
+    not_offered,          ///< the client did not offer the flag, or this is not a server's connection
+    ignored,              ///< the client offered it and the policy, the predicate or SEC-7 passed it over
+    empty,                ///< asked, the client sent an empty Certificate
+    invalid,              ///< the certificate did not verify; verify_error says why
+    not_witnessed,        ///< the handshake ended well, but the library's own verify callback never saw it do so
+    not_vouched,          ///< a resumed session that nothing vouches for
+    handshake_unfinished, ///< the handshake goes on, or failed
+};
+
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(reason why) noexcept;
+
+/// other_peer is everybody else: never authenticated through the flag. What client authentication of
+/// the application's own found is read as it always was.
+struct other_peer {
+    reason why = reason::not_offered;
+    /// An X509_V_ERR_ value where `why` is invalid, else 0. X509_verify_cert_error_string names it.
+    int verify_error = 0;
+};
+
+/// peer is what a connection turned out to be.
+using peer = std::variant<flagged_peer, other_peer>;
+
+/// peer_of says who is at the other end of a server's connection. It asks again each time: call it
+/// once the handshake has ended, in a thread that may use `ssl`. Allocates only for a flagged_peer;
+/// throws std::bad_alloc, and nothing else.
+[[nodiscard]] REQAUTH_EXPORT peer peer_of(const SSL& ssl);
+
+/// server_outcome is how a connection went, for logs and diagnosis. It authenticates nobody: that
+/// takes a flagged_peer.
+struct server_outcome {
+    /// The ClientHello that counted (the second, after a HelloRetryRequest) had the flag.
+    bool offered = false;
+    /// The policy accepted it: a CertificateRequest acknowledged the flag, or this is a resumption.
+    bool accepted = false;
+    /// What became of the certificate that the flag asked for in this handshake; a later post-handshake
+    /// authentication changes nothing here. `awaited`: asked, and no
+    /// answer was judged, because the handshake goes on or failed first.
+    enum class answer { not_asked, awaited, empty, verified, invalid } certificate = answer::not_asked;
+    /// An X509_V_ERR_ value where `certificate` is invalid; 0 where the library's verify callback did not
+    /// judge it: the application has a SSL_CTX_set_cert_verify_callback (peer_of: not_witnessed).
+    int verify_error = 0;
+    /// Every flag of that ClientHello.
+    flag_set flags;
+};
+
+/// server_outcome_of reads it at any time, also after a handshake that failed. Allocates nothing.
+[[nodiscard]] REQAUTH_EXPORT server_outcome server_outcome_of(const SSL& ssl) noexcept;
+
+} // namespace reqauth

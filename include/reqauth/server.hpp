@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <reqauth/export.hpp>
+#include <reqauth/flags.hpp>
+#include <reqauth/trust.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace reqauth {
+
+/// client_auth is what a server does about a client that offered the flag. Asking and naming the
+/// trust to verify against are one step: there is no way to ask and verify against nothing.
+class client_auth {
+public:
+    enum class mode { none, request, require };
+
+    /// none: the flag is ignored, and the client is treated as one without it. On the wire nothing
+    /// changes, and nothing is acknowledged.
+    [[nodiscard]] static client_auth none() { return client_auth{mode::none, std::nullopt}; }
+
+    /// request: the server asks for a certificate and acknowledges the flag (RCA-2). A client that
+    /// sends an empty Certificate goes on, unauthenticated.
+    [[nodiscard]] static client_auth request(trust agents) { return client_auth{mode::request, std::move(agents)}; }
+
+    /// require: as request, but an empty Certificate ends in the alert certificate_required.
+    [[nodiscard]] static client_auth require(trust agents) { return client_auth{mode::require, std::move(agents)}; }
+
+    /// invalid_is_anonymous: a chain that does not verify leaves the client unauthenticated in place of
+    /// ending the handshake. Default: it ends it, with the alert that OpenSSL gives the verify error.
+    /// Danger: a client with a certificate of somebody else's then gets what anybody gets. A bad
+    /// CertificateVerify or an unreadable certificate stays fatal. With `require` it is refused at attach.
+    [[nodiscard]] client_auth invalid_is_anonymous() const {
+        client_auth copy = *this;
+        copy.invalid_is_anonymous_ = true;
+        return copy;
+    }
+
+    [[nodiscard]] mode asks() const noexcept { return mode_; }
+    [[nodiscard]] const std::optional<trust>& agents() const noexcept { return agents_; }
+    [[nodiscard]] bool lets_invalid_pass() const noexcept { return invalid_is_anonymous_; }
+
+private:
+    client_auth(mode how, std::optional<trust> agents) : mode_(how), agents_(std::move(agents)) {}
+    mode mode_;
+    std::optional<trust> agents_;
+    bool invalid_is_anonymous_ = false;
+};
+
+/// server_policy is what one SSL_CTX (one virtual host) does about the flag.
+/// Clients without the flag, and those whose flag is ignored, never meet it: they get the client
+/// authentication that the SSL_CTX has of its own.
+struct server_policy {
+    /// What a client that offered the flag is asked for. Default: nothing, the flag is ignored.
+    client_auth when_offered = client_auth::none();
+
+    /// Whether the CertificateRequest names the subjects of the anchors, as certificate_authorities.
+    /// Default: it does. Clients that hold several certificates choose by it; with very many anchors
+    /// it makes a long message.
+    bool ca_names = true;
+
+    /// On an SSL_CTX that *requires* a certificate of everyone the flag is ignored (SEC-7), unless
+    /// this says that agents may come in beside. Danger: what trusts the SSL_CTX to have verified a
+    /// customer then meets clients for which it did not.
+    bool beside_required = false;
+
+    /// Whether a key may be an anchor both here and in the SSL_CTX's own trust (RCA-13). Default: it
+    /// may not, and attach refuses it. Danger: one certificate then opens both doors.
+    bool shared_anchors = false;
+
+    /// What SSL_get_verify_result says of a flagged peer. Default: X509_V_ERR_APPLICATION_VERIFICATION,
+    /// so that code which knows only OpenSSL does not take an agent for a verified customer (SEC-8).
+    /// True: X509_V_OK. Danger: any such check then lets every agent pass.
+    bool verify_result_ok = false;
+};
+
+/// client_hello is what a predicate sees of a ClientHello. It is a view: valid during the call only.
+struct client_hello {
+    /// The raw host name of the server_name extension; nothing where there is none.
+    std::optional<std::string_view> server_name;
+    /// The protocols of the ALPN extension, in the client's order.
+    std::span<const std::string_view> alpn;
+    /// Every flag that the client set, known or not.
+    const flag_set& flags;
+};
+
+/// psk_find_session is the type of OpenSSL's SSL_psk_find_session_cb_func.
+using psk_find_session = int (*)(SSL* ssl, const unsigned char* identity, std::size_t identity_length,
+                                 SSL_SESSION** session);
+
+/// server_options is what holds for a whole listener.
+struct server_options {
+    /// Decides whether this ClientHello's flag is considered at all; false: it is ignored. Runs once
+    /// per ClientHello that has the flag, in the thread of the handshake, several at a time. If it
+    /// throws, the handshake ends with internal_error (SEC-2). Default: always.
+    std::function<bool(const client_hello&)> accept;
+
+    /// The numbers in use. They must be what the clients use.
+    flag_number flag = request_client_auth;
+    extension_type extension = tls_flags_extension;
+
+    /// libreqauth takes the slot of SSL_CTX_set_psk_find_session_callback, which has no getter. An
+    /// application with such a callback hands it over here; it runs as before (SEC-6).
+    psk_find_session chained_psk_find_session = nullptr;
+
+    /// The value given to SSL_CTX_set_session_id_context, if an SSL is used for several connections
+    /// by SSL_clear. OpenSSL has no getter for it, and a flagged ClientHello that offers a session
+    /// replaces it on its SSL; where it is not given, later sessions of that SSL do not resume.
+    std::vector<unsigned char> session_id_context;
+
+    /// Says that the SSL_CTX has a servername or certificate callback, which chooses the certificate
+    /// of each connection. Only needed where attach refuses an SSL_CTX over its certificate
+    /// (unsuitable_context): OpenSSL has no getter for those callbacks.
+    bool certificate_is_chosen_by_callback = false;
+};
+
+/// attachment is what attach found worth saying.
+struct attachment {
+    /// One line each. A CA's subject that stands in both trust sets with different keys (RCA-13):
+    /// legitimate in a rollover, a mistake otherwise.
+    std::vector<std::string> warnings;
+};
+
+/// server answers the flag on the SSL_CTXs of one listener: all those between which it can switch,
+/// by server name or otherwise, belong to one server (SEC-5).
+///
+/// Any thread may attach; the handshakes of an SSL_CTX begin after its attach. What was attached
+/// goes on when the server object is gone: the state belongs to the SSL_CTX.
+class REQAUTH_EXPORT server {
+public:
+    /// Throws error{contradiction} where a number is out of range.
+    explicit server(server_options options = {});
+
+    /// attach makes `context` answer the flag as `policy` says. It registers the extension and takes
+    /// the psk_find_session slot; everything else of `context` stays as it is. It reads the
+    /// SSL_CTX's certificate and trust, so it comes after those have been loaded.
+    ///
+    /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or a
+    /// certificate that TLS 1.3 cannot use), already_attached, extension_taken, unequal_extensions,
+    /// shared_anchor (RCA-13: anchors that a lookup finds on demand, as in a hashed directory, cannot
+    /// be enumerated and are not seen), contradiction, openssl.
+    attachment attach(SSL_CTX& context, server_policy policy);
+
+    server(server&&) noexcept;
+    server& operator=(server&&) noexcept;
+    ~server();
+
+private:
+    struct state;
+    std::shared_ptr<state> state_;
+};
+
+} // namespace reqauth

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// One connection's facts about the flag, as each side gathers them. Plain data: no OpenSSL.
+
+#include "policy.hpp"
+
+#include <reqauth/flags.hpp>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+namespace reqauth::detail {
+
+/// hello_random is a Random of the handshake. What was recorded names the handshake it belongs to by one, so
+/// that nothing survives into the next handshake of an SSL that is used again (SSL_clear).
+using hello_random = std::array<std::uint8_t, 32>;
+
+/// heard is what one ClientHello with a tls_flags extension said.
+struct heard {
+    hello_random client_random{};
+    flag_set flags;
+    bool offered = false; ///< it had the flag
+    bool wanted = false;  ///< and the predicate did not turn it down
+    std::shared_ptr<const void> by; ///< the server whose predicate was asked: only compared
+};
+
+/// witnessed is what the library's own verify callback saw of the client's certificate (SEC-1).
+struct witnessed {
+    bool held = false;   ///< ok = 1 at depth 0, under the outcome's own store
+    bool failed = false; ///< an ok = 0, before or after: the chain is not verified
+    int error = 0;       ///< the first verify error
+    std::array<std::uint8_t, 32> leaf{}; ///< SHA-256 of the leaf that it held for
+};
+
+/// server_exchange is a server's record of one handshake.
+struct server_exchange {
+    std::optional<heard> hello;        ///< the ClientHello that counts
+    std::optional<heard> before_retry; ///< the one before a HelloRetryRequest, for TLS-1's comparison only
+    std::optional<hello_random> server_random; ///< names the handshake in which `decided` was decided
+    verdict decided = verdict::ignore;
+    witnessed witness;
+};
+
+/// client_exchange is a client's record of one handshake.
+struct client_exchange {
+    std::optional<hello_random> client_random; ///< names the handshake
+    flag_set proposed;                   ///< what its ClientHellos had (TLS-1: both the same)
+    bool offered = false;                ///< the flag was among them
+    bool acknowledged_now = false;       ///< by the CertificateRequest that is being answered
+    bool requested = false;
+    bool acknowledged = false;
+    flag_set server_flags;
+};
+
+} // namespace reqauth::detail

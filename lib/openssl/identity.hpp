@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "handle.hpp"
+
+#include <reqauth/peer.hpp>
+
+#include <memory>
+
+namespace reqauth::detail {
+
+/// identity is what a flagged_peer shows of its certificate.
+struct identity {
+    x509_handle leaf;
+    certificates_handle chain;
+    std::vector<X509*> chain_view;
+    std::string subject;
+    std::vector<subject_alt_name> alt_names;
+    std::array<std::uint8_t, 32> thumbprint{};
+};
+
+/// identity_of reads it from a verified leaf, and takes references of its own. Throws error{openssl}.
+[[nodiscard]] std::shared_ptr<const identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
+
+} // namespace reqauth::detail

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "overrides.hpp"
+
+#include "fence.hpp"
+#include "server_handshake.hpp"
+
+#include <reqauth/error.hpp>
+
+#include <openssl/rand.h>
+
+#include <array>
+
+namespace reqauth::detail {
+
+namespace {
+
+using names = std::shared_ptr<STACK_OF(X509_NAME)>;
+
+using parameters = std::shared_ptr<X509_VERIFY_PARAM>;
+
+// A copy of every field, or with `from` null the defaults. As a source it overwrites every field, too.
+parameters parameters_like(const X509_VERIFY_PARAM* from) {
+    parameters copy(X509_VERIFY_PARAM_new(), X509_VERIFY_PARAM_free);
+    if (copy == nullptr ||
+        X509_VERIFY_PARAM_set_inh_flags(copy.get(), X509_VP_FLAG_OVERWRITE | X509_VP_FLAG_RESET_FLAGS) != 1 ||
+        X509_VERIFY_PARAM_set1(copy.get(), from) != 1)
+        throw error(errc::openssl, "the verify parameters cannot be copied");
+    return copy;
+}
+
+STACK_OF(X509_NAME) * copy_of(const STACK_OF(X509_NAME) * list) {
+    STACK_OF(X509_NAME)* copy = list != nullptr ? SSL_dup_CA_list(list) : sk_X509_NAME_new_null();
+    if (copy == nullptr) throw error(errc::openssl, "a list of CA names cannot be copied" + drain_errors());
+    return copy;
+}
+
+// OpenSSL gives no way to tell an SSL's own list from its SSL_CTX's but the pointer.
+names own_list(const STACK_OF(X509_NAME) * of_ssl, const STACK_OF(X509_NAME) * of_context) {
+    if (of_ssl == nullptr || of_ssl == of_context) return nullptr;
+    return {copy_of(of_ssl), free_names};
+}
+
+// What OpenSSL does where there is no verify callback.
+int no_verify_callback(int ok, X509_STORE_CTX*) { return ok; }
+
+// Gives the list to a setter that takes ownership. Without memory for the copy: an empty list.
+template <class Setter> void give_back(SSL* ssl, const names& list, Setter setter) noexcept {
+    if (list == nullptr) return setter(ssl, nullptr);
+    STACK_OF(X509_NAME)* copy = SSL_dup_CA_list(list.get());
+    setter(ssl, copy != nullptr ? copy : sk_X509_NAME_new_null());
+}
+
+} // namespace
+
+void overrides::watch(SSL* ssl) noexcept {
+    if (watching_) return;
+    info_ = SSL_get_info_callback(ssl);
+    SSL_set_info_callback(ssl, on_handshake_event);
+    watching_ = true;
+}
+
+overrides::info_callback overrides::info_of_application(const SSL* ssl) const noexcept {
+    return info_ != nullptr ? info_ : SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+}
+
+void overrides::stop_tickets(SSL* ssl) noexcept {
+    if (tickets_stopped_) return;
+    tickets_ = SSL_get_num_tickets(ssl);
+    SSL_set_num_tickets(ssl, 0);
+    tickets_stopped_ = true;
+}
+
+void overrides::resume_nothing(SSL* ssl) {
+    std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> unmatched{};
+    if (RAND_bytes(unmatched.data(), unmatched.size()) != 1 ||
+        SSL_set_session_id_context(ssl, unmatched.data(), unmatched.size()) != 1)
+        throw error(errc::openssl, "the session id context cannot be set");
+    id_context_replaced_ = true;
+}
+
+void overrides::ask(SSL* ssl, const certificate_request& request) {
+    if (asking_) handshake_ended(ssl);
+    const names client_ca_names = own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
+    const names ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(SSL_get_SSL_CTX(ssl)));
+    names_handle named(copy_of(request.ca_names ? request.trust.names.get() : nullptr));
+    names_handle unnamed(copy_of(nullptr));
+    const parameters own_parameters = parameters_like(SSL_get0_param(ssl));
+    const parameters plain_parameters = parameters_like(nullptr);
+
+    X509_STORE* store = nullptr;
+    SSL_get0_verify_cert_store(ssl, &store);
+    if (store != nullptr) X509_STORE_up_ref(store);
+    store_.reset(store, X509_STORE_free);
+    if (SSL_set1_verify_cert_store(ssl, request.trust.store.get()) != 1)
+        throw error(errc::openssl, "the trust store cannot be set");
+
+    asking_ = true;
+    asked_ = true;
+    parameters_ = own_parameters;
+    client_ca_names_ = client_ca_names;
+    ca_names_ = ca_names;
+    SSL_set_client_CA_list(ssl, named.release());
+    SSL_set0_CA_list(ssl, unnamed.release());
+
+    verify_mode_ = SSL_get_verify_mode(ssl);
+    verify_ = SSL_get_verify_callback(ssl);
+    // A host name, a purpose, a laxer or stricter check that the application set up for its own clients
+    // does not judge agents: the outcome's trust has parameters of its own.
+    const bool set = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), plain_parameters.get()) == 1;
+    SSL_set_verify(ssl, SSL_VERIFY_PEER | (request.required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), request.verify);
+    if (!set) {
+        handshake_ended(ssl);
+        throw error(errc::openssl, "the verify parameters cannot be set");
+    }
+}
+
+void overrides::handshake_ended(SSL* ssl) noexcept {
+    if (!asking_) return;
+    asking_ = false;
+    // SSL_set_verify keeps the callback that is there when it is given none.
+    SSL_set_verify(ssl, verify_mode_, verify_ != nullptr ? verify_ : no_verify_callback);
+    X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get());
+    SSL_set1_verify_cert_store(ssl, store_.get());
+    give_back(ssl, client_ca_names_, SSL_set_client_CA_list);
+    give_back(ssl, ca_names_, SSL_set0_CA_list);
+    store_.reset();
+    parameters_.reset();
+    client_ca_names_.reset();
+    ca_names_.reset();
+}
+
+void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept {
+    handshake_ended(ssl);
+    if (asked_) SSL_set_verify_result(ssl, X509_V_OK); // as before a first handshake, not as the last left it
+    asked_ = false;
+    if (tickets_stopped_) SSL_set_num_tickets(ssl, tickets_);
+    tickets_stopped_ = false;
+    if (id_context_replaced_ && !id_context.empty()) {
+        SSL_set_session_id_context(ssl, id_context.data(), static_cast<unsigned int>(id_context.size()));
+        id_context_replaced_ = false;
+    }
+    // Only our own is taken away: the application may have set another since.
+    if (watching_ && SSL_get_info_callback(ssl) == on_handshake_event) SSL_set_info_callback(ssl, info_);
+    watching_ = false;
+}
+
+} // namespace reqauth::detail

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <reqauth/server.hpp>
+
+#include "context.hpp"
+#include "fence.hpp"
+#include "server_handshake.hpp"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+
+namespace reqauth {
+
+using namespace detail;
+
+/// state is what the SSL_CTXs of one listener share.
+struct server::state {
+    std::shared_ptr<const server_options> options;
+    std::mutex attaching;
+    std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours
+};
+
+namespace {
+
+// A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its
+// certificate: one that can only serve TLS 1.2 would then fail clients that it served before.
+bool usable_in_tls13(EVP_PKEY* key) {
+    if (EVP_PKEY_is_a(key, "DSA") == 1) return false;
+    if (EVP_PKEY_is_a(key, "EC") != 1) return true;
+    constexpr std::array<std::string_view, 6> groups = {"prime256v1",      "secp384r1",       "secp521r1",
+                                                        "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"};
+    std::array<char, 64> group{};
+    std::size_t size = 0;
+    if (EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) != 1) return false;
+    return std::ranges::find(groups, std::string_view(group.data(), size)) != groups.end();
+}
+
+void check_versions(SSL* probe, const server_options& options) {
+    const auto highest = SSL_get_max_proto_version(probe);
+    if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
+        throw error(errc::unsuitable_context, "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
+    if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
+    bool any = false;
+    for (long step = SSL_CERT_SET_FIRST; SSL_set_current_cert(probe, step) == 1; step = SSL_CERT_SET_NEXT) {
+        any = true;
+        if (usable_in_tls13(X509_get0_pubkey(SSL_get_certificate(probe)))) return;
+    }
+    if (any)
+        throw error(errc::unsuitable_context,
+                    "no certificate of this SSL_CTX can be used in TLS 1.3, and attaching would make OpenSSL negotiate it even so; "
+                    "load one that can, or say certificate_is_chosen_by_callback if a servername or certificate callback does");
+}
+
+std::vector<extension_type> extensions_of(SSL_CTX& context, extension_type except) {
+    std::vector<extension_type> types;
+    for (unsigned int type = 0; type <= 0xffff; ++type)
+        if (type != except && SSL_CTX_has_client_custom_ext(&context, type) == 1) types.push_back(static_cast<extension_type>(type));
+    return types;
+}
+
+std::string listed(const std::vector<extension_type>& types) {
+    std::string text;
+    for (const extension_type type : types) text += (text.empty() ? "" : ", ") + std::to_string(type);
+    return text.empty() ? "none" : text;
+}
+
+std::vector<anchor> own_anchors(SSL_CTX& context) {
+    std::vector<anchor> anchors;
+    std::vector<X509_STORE*> stores{SSL_CTX_get_cert_store(&context)};
+    X509_STORE* verify_store = nullptr;
+    SSL_CTX_get0_verify_cert_store(&context, &verify_store);
+    if (verify_store != nullptr && verify_store != stores.front()) stores.push_back(verify_store);
+    for (X509_STORE* store : stores) {
+        const certificates_handle held(X509_STORE_get1_all_certs(store));
+        if (held == nullptr) throw error(errc::openssl, "the SSL_CTX's trust store cannot be read" + drain_errors());
+        for (int i = 0; i < sk_X509_num(held.get()); ++i) anchors.push_back(describe_anchor(*sk_X509_value(held.get(), i)));
+    }
+    return anchors;
+}
+
+//= RCA-13
+std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& policy) {
+    std::vector<std::string> warnings;
+    if (!policy.when_offered.agents()) return warnings;
+    const std::vector<anchor> own = own_anchors(context);
+    for (const anchor& agent : policy.when_offered.agents()->store()->anchors) {
+        const auto same_key = std::ranges::find(own, agent.key, &anchor::key);
+        if (same_key != own.end()) {
+            if (!policy.shared_anchors)
+                throw error(errc::shared_anchor, "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
+                                                     same_key->text + " (RCA-13); take it out of one of the two, or set shared_anchors");
+            continue;
+        }
+        const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
+        if (same_subject != own.end())
+            warnings.push_back("the CA " + agent.text + " for flagged clients has the name of " + same_subject->text +
+                               " for others, with another key: fine in a rollover, a mistake otherwise (RCA-13)");
+    }
+    return warnings;
+}
+
+void check_policy(const server_policy& policy) {
+    const client_auth& auth = policy.when_offered;
+    if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
+        throw error(errc::contradiction, "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
+                                         "refused and one with a bad certificate let in; use request, or leave it out");
+    // certificate_authorities has a length of two octets, and so have all extensions together.
+    constexpr std::size_t most = 60000;
+    if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
+        throw error(errc::contradiction, "the names of the " + std::to_string(auth.agents()->size()) +
+                                             " trust anchors do not fit into a CertificateRequest; set ca_names to false");
+}
+
+} // namespace
+
+server::server(server_options options) : state_(std::make_shared<state>()) {
+    check_numbers(options.flag, options.extension);
+    if (options.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
+        throw error(errc::contradiction, "session_id_context has more than 32 octets, the most that OpenSSL takes");
+    state_->options = std::make_shared<const server_options>(std::move(options));
+}
+
+attachment server::attach(SSL_CTX& context, server_policy policy) {
+    const server_options& options = *state_->options;
+    check_policy(policy);
+    const ssl_handle probe = probe_of(context);
+    check_versions(probe.get(), options);
+    const attached* there = attached_to(&context);
+    if (there != nullptr && there->server != nullptr)
+        throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
+
+    const std::lock_guard one_at_a_time(state_->attaching);
+    auto extensions = extensions_of(context, options.extension);
+    if (state_->extensions && *state_->extensions != extensions)
+        throw error(errc::unequal_extensions, "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
+                                              "memory when it switches between others: this one has " + listed(extensions) +
+                                                  ", the first has " + listed(*state_->extensions) +
+                                                  "; register the same on each, before attach");
+    attachment result{compare_trust(context, policy)};
+    attached sides;
+    sides.server = std::make_shared<const server_side>(server_side{state_->options, std::move(policy)});
+    sides.extension = options.extension;
+    sides.in_client_hello = true;
+    attach_to(context, sides);
+    SSL_CTX_set_psk_find_session_callback(&context, find_session);
+    state_->extensions = std::move(extensions);
+    return result;
+}
+
+server::server(server&&) noexcept = default;
+server& server::operator=(server&&) noexcept = default;
+server::~server() = default;
+
+} // namespace reqauth

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/pki.hpp"
+
+#include <openssl/asn1.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+
+namespace support {
+namespace {
+
+void must(bool worked, const char* what) {
+    if (worked) return;
+    char text[256];
+    ERR_error_string_n(ERR_peek_last_error(), text, sizeof text);
+    throw std::runtime_error(std::string(what) + ": " + text);
+}
+
+template <class T> owned<T> must(T* object, const char* what) {
+    must(object != nullptr, what);
+    return owned<T>(object);
+}
+
+void add_extension(X509& certificate, X509& issuer, int nid, const std::string& value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, &issuer, &certificate, nullptr, nullptr, 0);
+    const auto extension = must(X509V3_EXT_nconf_nid(nullptr, &context, nid, value.c_str()), "X509V3_EXT_nconf_nid");
+    must(X509_add_ext(&certificate, extension.get(), -1) == 1, "X509_add_ext");
+}
+
+void add_alt_names(X509& certificate, const std::vector<alt_name>& alt_names) {
+    const auto names = must(GENERAL_NAMES_new(), "GENERAL_NAMES_new");
+    for (const alt_name& alt : alt_names) {
+        ASN1_STRING* text = ASN1_STRING_type_new(alt.type == GEN_IPADD ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
+        must(ASN1_STRING_set(text, alt.value.data(), static_cast<int>(alt.value.size())) == 1, "ASN1_STRING_set");
+        GENERAL_NAME* name = GENERAL_NAME_new();
+        GENERAL_NAME_set0_value(name, alt.type, text);
+        must(sk_GENERAL_NAME_push(names.get(), name) > 0, "sk_GENERAL_NAME_push");
+    }
+    must(X509_add1_ext_i2d(&certificate, NID_subject_alt_name, names.get(), 0, 0) == 1, "X509_add1_ext_i2d");
+}
+
+std::string text_of(BIO& bio) {
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(&bio, &data);
+    return {data, static_cast<std::size_t>(size)};
+}
+
+} // namespace
+
+owned<EVP_PKEY> make_key(key_type type) {
+    switch (type) {
+    case key_type::p256: return must(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"), "EC key");
+    case key_type::rsa: return must(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", std::size_t{2048}), "RSA key");
+    case key_type::ed25519: return must(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), "Ed25519 key");
+    case key_type::secp256k1: return must(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "secp256k1"), "EC key");
+    }
+    throw std::logic_error("no such key type");
+}
+
+owned<EVP_PKEY> public_half(const EVP_PKEY& key) {
+    const std::string text = public_pem(key);
+    const auto bio = must(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), "BIO");
+    return must(PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr), "PEM_read_bio_PUBKEY");
+}
+
+identity issue(const description& about, const identity* issuer, EVP_PKEY* key) {
+    identity made{must(X509_new(), "X509_new"), nullptr};
+    X509& certificate = *made.certificate;
+    if (key != nullptr) {
+        EVP_PKEY_up_ref(key);
+        made.key.reset(key);
+    } else {
+        made.key = make_key(about.key);
+    }
+    X509& issuing = issuer != nullptr ? *issuer->certificate : certificate;
+    EVP_PKEY* signing = issuer != nullptr ? issuer->key.get() : made.key.get();
+
+    must(X509_set_version(&certificate, X509_VERSION_3) == 1, "version");
+    unsigned char serial[8];
+    must(RAND_bytes(serial, sizeof serial) == 1, "RAND_bytes");
+    serial[0] = static_cast<unsigned char>((serial[0] & 0x3f) | 0x40);
+    must(ASN1_STRING_set(X509_get_serialNumber(&certificate), serial, sizeof serial) == 1, "serial number");
+    must(X509_gmtime_adj(X509_getm_notBefore(&certificate), about.not_before) != nullptr, "notBefore");
+    must(X509_gmtime_adj(X509_getm_notAfter(&certificate), about.not_after) != nullptr, "notAfter");
+
+    std::unique_ptr<X509_NAME, decltype(&X509_NAME_free)> subject(X509_NAME_new(), &X509_NAME_free);
+    must(X509_NAME_add_entry_by_txt(subject.get(), "CN", MBSTRING_UTF8,
+                                    reinterpret_cast<const unsigned char*>(about.common_name.data()),
+                                    static_cast<int>(about.common_name.size()), -1, 0) == 1,
+         "subject");
+    must(X509_set_subject_name(&certificate, subject.get()) == 1, "subject");
+    must(X509_set_issuer_name(&certificate, X509_get_subject_name(&issuing)) == 1, "issuer");
+    must(X509_set_pubkey(&certificate, made.key.get()) == 1, "public key");
+
+    add_extension(certificate, issuing, NID_basic_constraints, about.ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+    add_extension(certificate, issuing, NID_key_usage, about.ca ? "critical,keyCertSign,cRLSign" : "digitalSignature");
+    add_extension(certificate, issuing, NID_subject_key_identifier, "hash");
+    if (issuer != nullptr) add_extension(certificate, issuing, NID_authority_key_identifier, "keyid");
+    if (!about.alt_names.empty()) add_alt_names(certificate, about.alt_names);
+    if (!about.extended_key_usage.empty())
+        add_extension(certificate, issuing, NID_ext_key_usage, about.extended_key_usage);
+    if (!about.name_constraints.empty())
+        add_extension(certificate, issuing, NID_name_constraints, about.name_constraints);
+
+    const bool own_digest = EVP_PKEY_is_a(signing, "ED25519") == 1;
+    must(X509_sign(&certificate, signing, own_digest ? nullptr : EVP_sha256()) > 0, "X509_sign");
+    return made;
+}
+
+description agent_description(std::string common_name) {
+    description about{.common_name = common_name, .extended_key_usage = "clientAuth"};
+    about.alt_names = {{GEN_DNS, std::move(common_name)}};
+    return about;
+}
+
+std::string pem(const X509& certificate) {
+    const auto bio = must(BIO_new(BIO_s_mem()), "BIO");
+    must(PEM_write_bio_X509(bio.get(), const_cast<X509*>(&certificate)) == 1, "PEM_write_bio_X509");
+    return text_of(*bio);
+}
+
+std::string pem(const EVP_PKEY& key, const std::string& passphrase) {
+    const auto bio = must(BIO_new(BIO_s_mem()), "BIO");
+    const EVP_CIPHER* cipher = passphrase.empty() ? nullptr : EVP_aes_256_cbc();
+    must(PEM_write_bio_PKCS8PrivateKey(bio.get(), const_cast<EVP_PKEY*>(&key), cipher, passphrase.data(),
+                                       static_cast<int>(passphrase.size()), nullptr, nullptr) == 1,
+         "PEM_write_bio_PKCS8PrivateKey");
+    return text_of(*bio);
+}
+
+std::string public_pem(const EVP_PKEY& key) {
+    const auto bio = must(BIO_new(BIO_s_mem()), "BIO");
+    must(PEM_write_bio_PUBKEY(bio.get(), const_cast<EVP_PKEY*>(&key)) == 1, "PEM_write_bio_PUBKEY");
+    return text_of(*bio);
+}
+
+const cast& the_cast() {
+    static const cast people;
+    return people;
+}
+
+temporary_directory::temporary_directory() {
+    std::string name = (std::filesystem::temp_directory_path() / "reqauth-test-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    path_ = name;
+}
+
+temporary_directory::~temporary_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+}
+
+std::filesystem::path temporary_directory::write(const std::string& name, std::string_view text) const {
+    const auto file = path_ / name;
+    std::ofstream out(file, std::ios::binary);
+    out.write(text.data(), static_cast<std::streamsize>(text.size()));
+    if (!out.flush()) throw std::runtime_error("cannot write " + file.string());
+    return file;
+}
+
+} // namespace support

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a server's connection turned out to be, fact by fact: take any one away and there is no peer.
+
+#include "catch.hpp"
+
+#include "../../lib/outcome.hpp"
+
+using namespace reqauth::detail;
+using reqauth::reason;
+using answer = reqauth::server_outcome::answer;
+
+namespace {
+
+hello_random random_of(std::uint8_t fill) {
+    hello_random octets{};
+    octets.fill(fill);
+    return octets;
+}
+
+struct story {
+    server_exchange exchange;
+    findings now;
+
+    story() {
+        exchange.hello = heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true, .by = nullptr};
+        exchange.server_random = random_of(2);
+        exchange.decided = verdict::accept;
+        exchange.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};
+        now = {.server = true,
+               .finished = true,
+               .resumed = false,
+               .client_random = random_of(1),
+               .server_random = random_of(2),
+               .certificate = true,
+               .leaf = random_of(3)};
+    }
+    [[nodiscard]] std::optional<reason> end() const { return conclude(&exchange, now); }
+    [[nodiscard]] reqauth::server_outcome so_far() const { return progress(&exchange, now); }
+};
+
+} // namespace
+
+TEST_CASE("outcome / conclude / every fact there -> a flagged peer", "[unit][SEC-1]") {
+    const story good;
+    CHECK_FALSE(good.end());
+    CHECK(good.so_far().certificate == answer::verified);
+    CHECK(good.so_far().accepted);
+}
+
+TEST_CASE("outcome / conclude / any one fact missing -> no peer, and its reason", "[unit][SEC-1][SEC-2]") {
+    CHECK(conclude(nullptr, story().now) == reason::not_offered);
+    const auto without = [](auto&& change) {
+        story one;
+        change(one);
+        return one.end();
+    };
+    CHECK(without([](story& s) { s.now.server = false; }) == reason::not_offered);
+    CHECK(without([](story& s) { s.now.finished = false; }) == reason::handshake_unfinished);
+    CHECK(without([](story& s) { s.exchange.hello.reset(); }) == reason::not_offered);
+    CHECK(without([](story& s) { s.exchange.hello->offered = false; }) == reason::not_offered);
+    CHECK(without([](story& s) { s.exchange.decided = verdict::ignore; }) == reason::ignored);
+    CHECK(without([](story& s) { s.exchange.decided = verdict::refuse; }) == reason::ignored);
+    CHECK(without([](story& s) { s.now.resumed = true; }) == reason::not_vouched);
+    CHECK(without([](story& s) { s.exchange.witness.failed = true; }) == reason::invalid);
+    CHECK(without([](story& s) { s.now.certificate = false; }) == reason::empty);
+    CHECK(without([](story& s) { s.exchange.witness.held = false; }) == reason::not_witnessed);
+    CHECK(without([](story& s) { s.now.leaf = random_of(9); }) == reason::not_witnessed);
+}
+
+TEST_CASE("outcome / conclude / facts of an earlier handshake of the SSL -> nobody's", "[unit][SEC-1][TLS-5]") {
+    story next;
+    next.now.client_random = random_of(7);
+    next.now.server_random = random_of(8);
+    CHECK(next.end() == reason::not_offered);
+    CHECK_FALSE(next.so_far().offered);
+    // A client can repeat another's Random, but not the server's.
+    next.now.client_random = random_of(1);
+    CHECK(next.end() == reason::not_offered);
+    CHECK_FALSE(next.so_far().offered);
+}
+
+TEST_CASE("outcome / conclude / heard, but the SSL_CTX changed to one where nothing is decided -> ignored", "[unit][SEC-5]") {
+    story switched;
+    switched.exchange.server_random.reset();
+    CHECK(switched.end() == reason::ignored);
+    CHECK(switched.so_far().offered);
+    CHECK_FALSE(switched.so_far().accepted);
+}
+
+TEST_CASE("outcome / progress / before the end, and after a failure -> how far it went", "[unit]") {
+    story under_way;
+    under_way.now.finished = false;
+    under_way.exchange.witness = {};
+    CHECK(under_way.so_far().certificate == answer::awaited);
+    under_way.exchange.witness = {.held = false, .failed = true, .error = 20, .leaf = {}};
+    CHECK(under_way.so_far().certificate == answer::invalid);
+    CHECK(under_way.so_far().verify_error == 20);
+    story empty;
+    empty.now.certificate = false;
+    CHECK(empty.so_far().certificate == answer::empty);
+    story ignored;
+    ignored.exchange.decided = verdict::ignore;
+    CHECK(ignored.so_far().offered);
+    CHECK_FALSE(ignored.so_far().accepted);
+    CHECK(ignored.so_far().certificate == answer::not_asked);
+    CHECK(ignored.so_far().flags == reqauth::flag_set{80});
+    CHECK_FALSE(progress(nullptr, ignored.now).offered);
+}
+
+TEST_CASE("outcome / to_string / every reason -> its own name", "[unit]") {
+    CHECK(to_string(reason::not_offered) == "not_offered");
+    CHECK(to_string(reason::ignored) == "ignored");
+    CHECK(to_string(reason::empty) == "empty");
+    CHECK(to_string(reason::invalid) == "invalid");
+    CHECK(to_string(reason::not_witnessed) == "not_witnessed");
+    CHECK(to_string(reason::not_vouched) == "not_vouched");
+    CHECK(to_string(reason::handshake_unfinished) == "handshake_unfinished");
+}
