@@ -22,23 +22,23 @@ using hello_random = std::array<std::uint8_t, 32>;
 struct heard {
     hello_random client_random{};
     flag_set flags;
-    bool offered = false; ///< it had the flag
-    bool wanted = false;  ///< and the predicate did not turn it down
+    bool offered = false;           ///< it had the flag
+    bool wanted = false;            ///< and the predicate did not turn it down
     std::shared_ptr<const void> by; ///< the server whose predicate was asked: only compared
 };
 
 /// witnessed is what the library's own verify callback saw of the client's certificate (SEC-1).
 struct witnessed {
-    bool held = false;   ///< ok = 1 at depth 0, under the outcome's own store
-    bool failed = false; ///< an ok = 0, before or after: the chain is not verified
-    int error = 0;       ///< the first verify error
+    bool held = false;                   ///< ok = 1 at depth 0, under the outcome's own store
+    bool failed = false;                 ///< an ok = 0, before or after: the chain is not verified
+    int error = 0;                       ///< the first verify error
     std::array<std::uint8_t, 32> leaf{}; ///< SHA-256 of the leaf that it held for
 };
 
 /// server_exchange is a server's record of one handshake.
 struct server_exchange {
-    std::optional<heard> hello;        ///< the ClientHello that counts
-    std::optional<heard> before_retry; ///< the one before a HelloRetryRequest, for TLS-1's comparison only
+    std::optional<heard> hello;                ///< the ClientHello that counts
+    std::optional<heard> before_retry;         ///< the one before a HelloRetryRequest, for TLS-1's comparison only
     std::optional<hello_random> server_random; ///< names the handshake in which `decided` was decided
     verdict decided = verdict::ignore;
     witnessed witness;
@@ -47,11 +47,12 @@ struct server_exchange {
 /// client_exchange is a client's record of one handshake.
 struct client_exchange {
     std::optional<hello_random> client_random; ///< names the handshake
-    flag_set proposed;                   ///< what its ClientHellos had (TLS-1: both the same)
-    bool offered = false;                ///< the flag was among them
-    bool acknowledged_now = false;       ///< by the CertificateRequest that is being answered
-    bool requested = false;
-    bool acknowledged = false;
+    flag_set proposed;                         ///< what its ClientHellos had (TLS-1: both the same)
+    bool offered = false;                      ///< the flag was among them
+    bool acknowledged_now = false;             ///< by the CertificateRequest that is being answered
+    bool requested = false;                    ///< a CertificateRequest came,
+    bool acknowledged = false;                 ///< it had the flag,
+    bool answered = false;                     ///< and OpenSSL was told what to send
     flag_set server_flags;
 };
 

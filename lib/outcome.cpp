@@ -63,9 +63,7 @@ server_outcome progress(const server_exchange* exchange, const findings& now) no
         out.certificate = answer::awaited;
     } else {
         const auto against = conclude(exchange, now);
-        out.certificate = !against                      ? answer::verified
-                          : *against == reason::empty   ? answer::empty
-                                                        : answer::invalid;
+        out.certificate = !against ? answer::verified : *against == reason::empty ? answer::empty : answer::invalid;
     }
     return out;
 }

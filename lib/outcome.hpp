@@ -11,12 +11,12 @@ namespace reqauth::detail {
 
 /// findings are what OpenSSL says of the connection at the time of asking.
 struct findings {
-    bool server;                   ///< this side is the server
-    bool finished;                 ///< the handshake has ended, and well
+    bool server;   ///< this side is the server
+    bool finished; ///< the handshake has ended, and well
     bool resumed;
-    hello_random client_random;          ///< of the handshake at hand
+    hello_random client_random; ///< of the handshake at hand
     hello_random server_random;
-    bool certificate;              ///< there is a peer certificate
+    bool certificate;                  ///< there is a peer certificate
     std::array<std::uint8_t, 32> leaf; ///< its SHA-256
 };
 

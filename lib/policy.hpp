@@ -15,13 +15,13 @@ enum class verdict {
 
 /// circumstances are what the decision rests on, those of the final SSL_CTX (SEC-5).
 struct circumstances {
-    bool offered;             ///< the ClientHello that counts had the flag
-    bool wanted;              ///< the predicate did not turn it down
-    bool same_server;         ///< and belongs to the server of the final SSL_CTX
-    client_auth::mode asks;   ///< the policy's when_offered
-    bool everyone_required;   ///< the SSL_CTX requires a certificate of everyone
-    bool beside_required;     ///< and the policy lets agents in beside
-    bool resumed;             ///< the handshake resumes a session: no CertificateRequest can be sent
+    bool offered;           ///< the ClientHello that counts had the flag
+    bool wanted;            ///< the predicate did not turn it down
+    bool same_server;       ///< and belongs to the server of the final SSL_CTX
+    client_auth::mode asks; ///< the policy's when_offered
+    bool everyone_required; ///< the SSL_CTX requires a certificate of everyone
+    bool beside_required;   ///< and the policy lets agents in beside
+    bool resumed;           ///< the handshake resumes a session: no CertificateRequest can be sent
 };
 
 [[nodiscard]] verdict decide(const circumstances& now) noexcept;

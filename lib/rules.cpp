@@ -7,8 +7,7 @@ violation judge(const arrival& arrived) noexcept {
     const bool ours = arrived.flags.contains(arrived.ours);
     switch (arrived.in) {
     //= FLAG-6
-    case message::client_hello:
-        return violation::none;
+    case message::client_hello: return violation::none;
     case message::certificate_request:
         //= RCA-9
         return ours && !arrived.proposed.contains(arrived.ours) ? violation::acknowledged_unoffered : violation::none;

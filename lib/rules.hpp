@@ -24,9 +24,9 @@ enum class role { client, server };
 /// violation is what is illegal about a received extension; each is answered illegal_parameter.
 enum class violation {
     none,
-    unsolicited_flag,        ///< FLAG-7: a flag in a response that no request proposed
-    acknowledged_unoffered,  ///< RCA-9: the CertificateRequest has a flag that the client did not offer
-    flag_in_other_message,   ///< RCA-10, RCA-11: the flag where it never belongs
+    unsolicited_flag,       ///< FLAG-7: a flag in a response that no request proposed
+    acknowledged_unoffered, ///< RCA-9: the CertificateRequest has a flag that the client did not offer
+    flag_in_other_message,  ///< RCA-10, RCA-11: the flag where it never belongs
 };
 
 /// arrival is one tls_flags extension as `receiver` got it.

@@ -43,7 +43,8 @@ public:
     /// file with the private key (it may be the same file).
     /// Throws error: unreadable, malformed, passphrase, key_unusable, provider.
     [[nodiscard]] static credential from_files(const std::filesystem::path& certificate,
-                                               const std::filesystem::path& key, const credential_options& options = {});
+                                               const std::filesystem::path& key,
+                                               const credential_options& options = {});
 
     /// from_uri takes the private key from a provider, by a URI that OSSL_STORE understands
     /// ("pkcs11:…", "handle:…", "file:…"), and the certificate from a PEM file. Throws the same.
@@ -59,7 +60,8 @@ public:
     [[nodiscard]] const std::shared_ptr<const detail::loaded_credential>& holder() const noexcept { return holder_; }
 
 private:
-    explicit credential(std::shared_ptr<const detail::loaded_credential> holder) noexcept : holder_(std::move(holder)) {}
+    explicit credential(std::shared_ptr<const detail::loaded_credential> holder) noexcept
+        : holder_(std::move(holder)) {}
     std::shared_ptr<const detail::loaded_credential> holder_;
 };
 
@@ -127,8 +129,9 @@ public:
     /// Throws error{contradiction} where a number is out of range, or `further_flags` holds the flag.
     explicit client(client_policy policy);
 
-    /// attach makes `context` offer and answer as the policy says. It registers the extension and
-    /// takes the cert_cb slot; everything else of `context` stays as it is. Nothing is offered where
+    /// attach makes `context` offer and answer as the policy says. It registers the extension, takes the
+    /// cert_cb slot, and wraps a client_cert_cb that is there, so that it is not asked where an empty
+    /// Certificate is to go out (RCA-7); everything else of `context` stays as it is. Nothing is offered where
     /// TLS 1.3 cannot be negotiated (FLAG-9).
     /// Throws error and leaves `context` unchanged: unsuitable_context (DTLS), already_attached,
     /// extension_taken, openssl.

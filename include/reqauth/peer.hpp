@@ -98,8 +98,8 @@ struct server_outcome {
     /// The policy accepted it: a CertificateRequest acknowledged the flag, or this is a resumption.
     bool accepted = false;
     /// What became of the certificate that the flag asked for in this handshake; a later post-handshake
-    /// authentication changes nothing here. `awaited`: asked, and no
-    /// answer was judged, because the handshake goes on or failed first.
+    /// authentication changes nothing here. `awaited`: asked, and no answer was judged, because the
+    /// handshake goes on or failed first.
     enum class answer { not_asked, awaited, empty, verified, invalid } certificate = answer::not_asked;
     /// An X509_V_ERR_ value where `certificate` is invalid; 0 where the library's verify callback did not
     /// judge it: the application has a SSL_CTX_set_cert_verify_callback (peer_of: not_witnessed).
@@ -108,7 +108,8 @@ struct server_outcome {
     flag_set flags;
 };
 
-/// server_outcome_of reads it at any time, also after a handshake that failed. Allocates nothing.
+/// server_outcome_of reads it at any time, also after a handshake that failed, in a thread that may use
+/// `ssl`.
 [[nodiscard]] REQAUTH_EXPORT server_outcome server_outcome_of(const SSL& ssl) noexcept;
 
 } // namespace reqauth

@@ -36,15 +36,18 @@ void client::attach(SSL_CTX& context) const {
         ERR_clear_error();
         const loaded_credential& one = *side.policy.credential->holder();
         if (SSL_use_cert_and_key(probe.get(), one.certificate.get(), one.key.get(), one.chain.get(), 1) != 1)
-            throw error(errc::key_unusable, "this SSL_CTX does not take the credential, as with too short a key for its security level" +
-                                                drain_errors());
+            throw error(errc::key_unusable,
+                        "this SSL_CTX does not take the credential, as with too short a key for its security level" +
+                            drain_errors());
     }
     attached sides;
     sides.client = state_->side;
+    sides.client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
     sides.extension = side.policy.extension;
     sides.in_client_hello = !side.proposed.empty();
     attach_to(context, sides);
     SSL_CTX_set_cert_cb(&context, answer_request, nullptr);
+    if (sides.client_cert_cb != nullptr) SSL_CTX_set_client_cert_cb(&context, supply_certificate);
 }
 
 bool client::offers() const noexcept { return state_->side->offers; }
@@ -58,13 +61,14 @@ client::~client() = default;
 client_outcome client_outcome_of(const SSL& ssl) noexcept {
     client_outcome outcome;
     const connection* kept = connection_of(&ssl);
-    if (kept == nullptr || SSL_is_server(&ssl) == 1 || kept->client.client_random != client_random_of(&ssl)) return outcome;
+    if (kept == nullptr || SSL_is_server(&ssl) == 1 || kept->client.client_random != client_random_of(&ssl))
+        return outcome;
     const client_exchange& exchange = kept->client;
     outcome.offered = exchange.offered;
     outcome.requested = exchange.requested;
     outcome.acknowledged = exchange.acknowledged;
     outcome.server_flags = exchange.server_flags;
-    if (!exchange.requested) return outcome;
+    if (!exchange.answered) return outcome;
     // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
     int signature = NID_undef;
     const bool signed_it = SSL_get_signature_nid(const_cast<SSL*>(&ssl), &signature) == 1; // NOLINT: it only reads

@@ -22,7 +22,8 @@ void client_certificates::present(SSL* ssl, const loaded_credential* credential)
     SSL_certs_clear(ssl);
     presented_ = nullptr;
     if (credential == nullptr) return;
-    if (SSL_use_cert_and_key(ssl, credential->certificate.get(), credential->key.get(), credential->chain.get(), 1) != 1)
+    if (SSL_use_cert_and_key(ssl, credential->certificate.get(), credential->key.get(), credential->chain.get(), 1) !=
+        1)
         throw error(errc::openssl, "the credential cannot be used on this SSL");
     presented_ = credential->certificate.get();
 }

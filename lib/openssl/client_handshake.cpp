@@ -46,7 +46,8 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
     kept.client.acknowledged_now = true;
     const loaded_credential* credential = credential_of(*side);
     //= RCA-5
-    if (credential != nullptr && side->policy.when_unsatisfiable == unsatisfiable::close && !credential->satisfies(ssl)) {
+    if (credential != nullptr && side->policy.when_unsatisfiable == unsatisfiable::close &&
+        !credential->satisfies(ssl)) {
         kept.client.requested = kept.client.acknowledged = true;
         raise("the CertificateRequest's authorities or algorithms cannot be met, and the policy says to close (RCA-5)");
         return SSL_AD_HANDSHAKE_FAILURE;
@@ -85,14 +86,14 @@ int answer_request(SSL* ssl, void*) {
         client_exchange& exchange = kept.client;
         // No CertificateRequest with the extension was parsed before this call: it came without the flag.
         exchange.acknowledged = std::exchange(exchange.acknowledged_now, false);
-        exchange.requested = true;
+        exchange.requested = exchange.answered = true;
         const loaded_credential* credential = credential_of(*side);
         //= RCA-12
         if (exchange.acknowledged) {
             //= RCA-4
             //= RCA-5
-            const bool fits = credential != nullptr && (side->policy.when_unsatisfiable == unsatisfiable::present ||
-                                                        credential->satisfies(ssl));
+            const bool fits = credential != nullptr &&
+                              (side->policy.when_unsatisfiable == unsatisfiable::present || credential->satisfies(ssl));
             kept.own.present(ssl, fits ? credential : nullptr);
             return 1;
         }
@@ -104,6 +105,14 @@ int answer_request(SSL* ssl, void*) {
         }
         return 1;
     });
+}
+
+//= RCA-7
+int supply_certificate(SSL* ssl, X509** certificate, EVP_PKEY** key) {
+    const connection* kept = connection_of(ssl);
+    if (kept != nullptr && kept->own.changed()) return 0;
+    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
+    return there != nullptr && there->client_cert_cb != nullptr ? there->client_cert_cb(ssl, certificate, key) : 0;
 }
 
 } // namespace reqauth::detail

@@ -15,4 +15,9 @@ namespace reqauth::detail {
 /// were parsed.
 int answer_request(SSL* ssl, void* unused);
 
+/// supply_certificate stands in for the application's client_cert_cb, which OpenSSL calls where there is
+/// no certificate to send. It passes on, but for a request that is to get an empty Certificate: that
+/// callback may well ask a person (RCA-7).
+int supply_certificate(SSL* ssl, X509** certificate, EVP_PKEY** key);
+
 } // namespace reqauth::detail

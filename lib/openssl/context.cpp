@@ -19,7 +19,8 @@ int slot() noexcept {
 
 const attached* attached_to(const SSL_CTX* context) noexcept {
     const int index = slot();
-    return index < 0 || context == nullptr ? nullptr : static_cast<const attached*>(SSL_CTX_get_ex_data(context, index));
+    return index < 0 || context == nullptr ? nullptr
+                                           : static_cast<const attached*>(SSL_CTX_get_ex_data(context, index));
 }
 
 void attach_to(SSL_CTX& context, const attached& sides) {
@@ -30,10 +31,14 @@ void attach_to(SSL_CTX& context, const attached& sides) {
             throw error(errc::contradiction, "this SSL_CTX carries extension type " + std::to_string(there->extension) +
                                                  " already; give its server and its client the same");
         if (sides.in_client_hello && !there->in_client_hello)
-            throw error(errc::extension_taken, "the client attached to this SSL_CTX never offers, and registered the extension "
-                                               "without ClientHello; attach the server first, the client after it");
+            throw error(errc::extension_taken,
+                        "the client attached to this SSL_CTX never offers, and registered the extension "
+                        "without ClientHello; attach the server first, the client after it");
         if (sides.server != nullptr) there->server = sides.server;
-        if (sides.client != nullptr) there->client = sides.client;
+        if (sides.client != nullptr) {
+            there->client = sides.client;
+            there->client_cert_cb = sides.client_cert_cb;
+        }
         return;
     }
     auto fresh = std::make_unique<attached>(sides);
@@ -45,7 +50,8 @@ void attach_to(SSL_CTX& context, const attached& sides) {
         throw error(errc::extension_taken,
                     "extension type " + std::to_string(sides.extension) +
                         " is taken: the application registered it on this SSL_CTX, or this OpenSSL handles it itself; "
-                        "remove that registration, or choose another type for both sides" + drain_errors());
+                        "remove that registration, or choose another type for both sides" +
+                        drain_errors());
     }
     (void)fresh.release(); // the SSL_CTX owns it now
 }
@@ -55,13 +61,15 @@ ssl_handle probe_of(SSL_CTX& context) {
     ssl_handle probe(SSL_new(&context));
     if (probe == nullptr) throw error(errc::unsuitable_context, "no SSL can be made of this SSL_CTX" + drain_errors());
     if (SSL_is_dtls(probe.get()) == 1)
-        throw error(errc::unsuitable_context, "this SSL_CTX speaks DTLS; the tls_flags extension belongs to TLS 1.3 only (FLAG-9)");
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX speaks DTLS; the tls_flags extension belongs to TLS 1.3 only (FLAG-9)");
     return probe;
 }
 
 void check_numbers(flag_number flag, extension_type extension) {
     if (flag >= flag_set::capacity)
-        throw error(errc::contradiction, "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039 (FLAG-1)");
+        throw error(errc::contradiction,
+                    "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039 (FLAG-1)");
     if (SSL_extension_supported(extension) == 1)
         throw error(errc::contradiction, "extension type " + std::to_string(extension) +
                                              " is one that this OpenSSL handles itself; tls_flags is 62");

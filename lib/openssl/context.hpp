@@ -32,6 +32,8 @@ struct client_side {
 struct attached {
     std::shared_ptr<const server_side> server;
     std::shared_ptr<const client_side> client;
+    /// The application's client_cert_cb, as it was when the client was attached.
+    int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;
     extension_type extension = 0;
     bool in_client_hello = false;
 };

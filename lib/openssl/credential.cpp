@@ -52,13 +52,20 @@ int give_passphrase(char* into, int size, int, void* argument) {
     });
 }
 
-[[noreturn]] void key_failed(const passphrase_request& request, const std::string& what_it_should_be) {
+[[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one) {
     if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
     if (request.asked && !request.options.passphrase)
-        throw error(errc::passphrase, request.what + ": the key needs a passphrase or PIN; give credential_options::passphrase, "
-                                                     "or a key without one: nobody is asked" + drain_errors());
-    if (request.asked) throw error(errc::passphrase, request.what + ": the passphrase or PIN is wrong, or none was given" + drain_errors());
-    throw error(errc::malformed, request.what + ": " + what_it_should_be + drain_errors());
+        throw error(errc::passphrase, request.what +
+                                          ": the key needs a passphrase or PIN; give credential_options::passphrase, "
+                                          "or a key without one: nobody is asked" +
+                                          drain_errors());
+    if (request.asked)
+        throw error(errc::passphrase,
+                    request.what + ": the passphrase or PIN is wrong, or none was given" + drain_errors());
+    if (there_is_one) throw error(errc::malformed, request.what + ": the private key cannot be read" + drain_errors());
+    throw error(errc::key_unusable,
+                request.what + ": no private key is to be had there; a public key or a certificate is not enough" +
+                    drain_errors());
 }
 
 pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
@@ -68,10 +75,11 @@ pkey_handle key_from_file(const std::filesystem::path& file, const credential_op
     ERR_clear_error();
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     pkey_handle key(in == nullptr ? nullptr
-                                  : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request, options.scope.libctx,
-                                                               options.scope.properties));
+                                  : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request,
+                                                               options.scope.libctx, options.scope.properties));
+    const bool there_is_one = pem.find("PRIVATE KEY-----") != pem.npos;
     OPENSSL_cleanse(pem.data(), pem.size());
-    if (key == nullptr) key_failed(request, "holds no private key that can be read; give PEM with BEGIN PRIVATE KEY");
+    if (key == nullptr) key_failed(request, there_is_one);
     return key;
 }
 
@@ -82,11 +90,14 @@ struct store_freed {
 pkey_handle key_from_uri(const std::string& uri, const credential_options& options) {
     passphrase_request request{options, uri};
     ERR_clear_error();
-    const std::unique_ptr<UI_METHOD, freed_by<UI_destroy_method>> no_terminal(UI_UTIL_wrap_read_pem_callback(give_passphrase, 0));
+    const std::unique_ptr<UI_METHOD, freed_by<UI_destroy_method>> no_terminal(
+        UI_UTIL_wrap_read_pem_callback(give_passphrase, 0));
     if (no_terminal == nullptr) throw error(errc::openssl, uri + ": out of memory" + drain_errors());
-    const std::unique_ptr<OSSL_STORE_CTX, store_freed> store(OSSL_STORE_open_ex(
-        uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request, nullptr, nullptr, nullptr));
-    if (store == nullptr) throw error(errc::unreadable, uri + ": cannot be opened; is its provider loaded?" + drain_errors());
+    const std::unique_ptr<OSSL_STORE_CTX, store_freed> store(
+        OSSL_STORE_open_ex(uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request,
+                           nullptr, nullptr, nullptr));
+    if (store == nullptr)
+        throw error(errc::unreadable, uri + ": cannot be opened; is its provider loaded?" + drain_errors());
     OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY);
     while (OSSL_STORE_eof(store.get()) == 0) {
         const std::unique_ptr<OSSL_STORE_INFO, freed_by<OSSL_STORE_INFO_free>> found(OSSL_STORE_load(store.get()));
@@ -94,7 +105,7 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
             return pkey_handle(OSSL_STORE_INFO_get1_PKEY(found.get()));
         if (found == nullptr && OSSL_STORE_error(store.get()) == 1) break;
     }
-    key_failed(request, "gives no private key");
+    key_failed(request, false);
 }
 
 //= RCA-7
@@ -102,9 +113,10 @@ void check_provider(const EVP_PKEY* key, const std::string& what, const credenti
     const OSSL_PROVIDER* provider = EVP_PKEY_get0_provider(key);
     const std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "";
     if (provider != nullptr && std::ranges::find(options.providers, name) != options.providers.end()) return;
-    throw error(errc::provider, what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
-                                    ", which is not on the list of those that never ask a person (RCA-7)" +
-                                    (provider != nullptr ? "; if it never does, add its name to credential_options::providers" : ""));
+    throw error(errc::provider,
+                what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
+                    ", which is not on the list of those that never ask a person (RCA-7)" +
+                    (provider != nullptr ? "; if it never does, add its name to credential_options::providers" : ""));
 }
 
 void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector<std::uint16_t>& schemes) {
@@ -130,7 +142,8 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
     };
     std::array<char, 64> group{};
     std::size_t size = 0;
-    const bool grouped = EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) == 1;
+    const bool grouped =
+        EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) == 1;
     for (const row& one : rows)
         if (EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || std::strcmp(one.group, group.data()) == 0)) {
             schemes = one.schemes;
@@ -164,8 +177,10 @@ bool proves(EVP_PKEY* key, EVP_PKEY* certified, const openssl_scope& scope) {
     if (EVP_DigestSign(signer.get(), signature.data(), &size, text.data(), text.size()) != 1) return false;
     const digest_context_handle verifier(EVP_MD_CTX_new());
     return verifier != nullptr &&
-           EVP_DigestVerifyInit_ex(verifier.get(), &parameters, digest, scope.libctx, scope.properties, certified, nullptr) == 1 &&
-           set_padding(parameters) && EVP_DigestVerify(verifier.get(), signature.data(), size, text.data(), text.size()) == 1;
+           EVP_DigestVerifyInit_ex(verifier.get(), &parameters, digest, scope.libctx, scope.properties, certified,
+                                   nullptr) == 1 &&
+           set_padding(parameters) &&
+           EVP_DigestVerify(verifier.get(), signature.data(), size, text.data(), text.size()) == 1;
 }
 
 std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<X509* const> chain, pkey_handle key,
@@ -177,18 +192,21 @@ std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<
     check_group_and_schemes(key.get(), key_name, loaded->schemes);
     EVP_PKEY* certified = X509_get0_pubkey(certificate.get());
     if (certified == nullptr)
-        throw error(errc::key_unusable, certificate_name + ": the certificate's public key cannot be read" + drain_errors());
+        throw error(errc::key_unusable,
+                    certificate_name + ": the certificate's public key cannot be read" + drain_errors());
     if (EVP_PKEY_eq(certified, key.get()) != 1)
         throw error(errc::key_unusable, key_name + ": is not the key of the certificate in " + certificate_name +
                                             "; give the pair that belongs together" + drain_errors());
     //= RCA-6
     if (!proves(key.get(), certified, options.scope))
-        throw error(errc::key_unusable, key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
+        throw error(errc::key_unusable,
+                    key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
     loaded->chain.reset(sk_X509_new_null());
     if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());
     for (X509* issuer : chain) {
         x509_handle held = reference(issuer);
-        if (sk_X509_push(loaded->chain.get(), held.get()) == 0) throw error(errc::openssl, certificate_name + ": out of memory");
+        if (sk_X509_push(loaded->chain.get(), held.get()) == 0)
+            throw error(errc::openssl, certificate_name + ": out of memory");
         (void)held.release();
     }
     loaded->certificate = std::move(certificate);
@@ -196,8 +214,8 @@ std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<
     return loaded;
 }
 
-std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key, const std::string& key_name,
-                                                  const credential_options& options) {
+std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key,
+                                                  const std::string& key_name, const credential_options& options) {
     auto certificates = certificates_in(read_file(file), file.string(), other_blocks::skip, options.scope);
     std::vector<X509*> chain;
     for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
@@ -244,8 +262,8 @@ credential credential::from_uri(const std::filesystem::path& certificate, const 
 
 credential credential::from_objects(X509& certificate, EVP_PKEY& key, std::span<X509* const> chain,
                                     const credential_options& options) {
-    return credential(detail::fit(detail::reference(&certificate), chain, detail::reference(&key), "the certificate handed over",
-                                  "the key handed over", options));
+    return credential(detail::fit(detail::reference(&certificate), chain, detail::reference(&key),
+                                  "the certificate handed over", "the key handed over", options));
 }
 
 } // namespace reqauth

@@ -21,8 +21,8 @@ std::optional<message> message_of(unsigned int context) noexcept {
 }
 
 // OpenSSL asks before a message: 1 sends *out, 0 sends nothing, -1 ends the handshake with *alert.
-int add(SSL* ssl, unsigned int, unsigned int context, const unsigned char** out, std::size_t* out_size, X509*, std::size_t,
-        int* al, void*) {
+int add(SSL* ssl, unsigned int, unsigned int context, const unsigned char** out, std::size_t* out_size, X509*,
+        std::size_t, int* al, void*) {
     return fence(al, -1, [&] {
         const auto what = message_of(context);
         if (!what) return 0;
@@ -43,20 +43,21 @@ int add(SSL* ssl, unsigned int, unsigned int context, const unsigned char** out,
 }
 
 // OpenSSL hands over what a message carried: 1 goes on, 0 ends the handshake with *alert.
-int parse(SSL* ssl, unsigned int, unsigned int context, const unsigned char* in, std::size_t in_size, X509*, std::size_t,
-          int* al, void*) {
+int parse(SSL* ssl, unsigned int, unsigned int context, const unsigned char* in, std::size_t in_size, X509*,
+          std::size_t, int* al, void*) {
     return fence(al, 0, [&] {
         const auto which = message_of(context);
         if (!which) return 1;
         const decoded body = decode({in, in_size});
         if (!body) {
             //= FLAG-5
-            raise(std::string("tls_flags in ") += std::string(name_of(*which)) += ": " + std::string(text_of(body.why)));
+            raise(std::string("tls_flags in ") += std::string(name_of(*which)) +=
+                  ": " + std::string(text_of(body.why)));
             *al = SSL_AD_ILLEGAL_PARAMETER;
             return 0;
         }
-        const auto failed =
-            SSL_is_server(ssl) == 1 ? server_received(ssl, *which, body.flags) : client_received(ssl, *which, body.flags);
+        const auto failed = SSL_is_server(ssl) == 1 ? server_received(ssl, *which, body.flags)
+                                                    : client_received(ssl, *which, body.flags);
         if (failed) {
             *al = *failed;
             return 0;

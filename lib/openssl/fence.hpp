@@ -24,8 +24,10 @@ template <class Result, class Body> Result fence(Result on_failure, Body&& body)
     ERR_set_mark();
     try {
         const Result result = body();
-        if (result != on_failure) ERR_pop_to_mark();
-        else ERR_clear_last_mark();
+        if (result != on_failure)
+            ERR_pop_to_mark();
+        else
+            ERR_clear_last_mark();
         return result;
     } catch (const std::exception& thrown) {
         raise(thrown.what());

@@ -18,14 +18,17 @@ std::string escaped(std::string_view raw) {
     std::string text;
     for (const char c : raw) {
         const auto octet = static_cast<std::uint8_t>(c);
-        if (octet < 0x20 || octet > 0x7e || c == '\\' || c == '"' || c == ',') text += escape(c);
-        else text += c;
+        if (octet < 0x20 || octet > 0x7e || c == '\\' || c == '"' || c == ',')
+            text += escape(c);
+        else
+            text += c;
     }
     return text;
 }
 
 std::string_view octets_of(const ASN1_STRING* string) {
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)), static_cast<std::size_t>(ASN1_STRING_length(string))};
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+            static_cast<std::size_t>(ASN1_STRING_length(string))};
 }
 
 std::string address_text(std::string_view octets) {
@@ -66,11 +69,14 @@ std::shared_ptr<const identity> identity_of(X509& leaf, const STACK_OF(X509) * c
     who->subject = name_text(X509_get_subject_name(&leaf));
     const std::unique_ptr<GENERAL_NAMES, freed_by<GENERAL_NAMES_free>> names(
         static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&leaf, NID_subject_alt_name, nullptr, nullptr)));
-    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) who->alt_names.push_back(alt_name_of(sk_GENERAL_NAME_value(names.get(), i)));
+    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i)
+        who->alt_names.push_back(alt_name_of(sk_GENERAL_NAME_value(names.get(), i)));
     who->leaf = reference(&leaf);
     if (chain != nullptr) {
-        who->chain.reset(X509_chain_up_ref(const_cast<STACK_OF(X509)*>(chain))); // NOLINT: takes references, changes nothing
-        for (int i = 0; i < sk_X509_num(who->chain.get()); ++i) who->chain_view.push_back(sk_X509_value(who->chain.get(), i));
+        who->chain.reset(
+            X509_chain_up_ref(const_cast<STACK_OF(X509)*>(chain))); // NOLINT: takes references, changes nothing
+        for (int i = 0; i < sk_X509_num(who->chain.get()); ++i)
+            who->chain_view.push_back(sk_X509_value(who->chain.get(), i));
     }
     return who;
 }

@@ -80,7 +80,8 @@ void overrides::resume_nothing(SSL* ssl) {
 
 void overrides::ask(SSL* ssl, const certificate_request& request) {
     if (asking_) handshake_ended(ssl);
-    const names client_ca_names = own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
+    const names client_ca_names =
+        own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
     const names ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(SSL_get_SSL_CTX(ssl)));
     names_handle named(copy_of(request.ca_names ? request.trust.names.get() : nullptr));
     names_handle unnamed(copy_of(nullptr));

@@ -19,15 +19,29 @@ struct peer_maker {
 
 namespace {
 
-// Without `leaf`, for the facts that need no digest.
-findings findings_of(const SSL& ssl) noexcept {
+// A leaf that cannot be digested is none that was witnessed: its digest stays zero.
+std::array<std::uint8_t, 32> digest_of(const X509* leaf) noexcept {
+    try {
+        return leaf != nullptr ? sha256(*leaf) : std::array<std::uint8_t, 32>{};
+    } catch (const std::exception&) {
+        return {};
+    }
+}
+
+const server_exchange* exchange_of(const SSL& ssl) noexcept {
+    const connection* kept = connection_of(&ssl);
+    return kept != nullptr ? &kept->server : nullptr;
+}
+
+findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
+    const X509* leaf = SSL_get0_peer_certificate(&ssl);
     return {.server = SSL_is_server(&ssl) == 1,
             .finished = SSL_is_init_finished(&ssl) == 1,
             .resumed = SSL_session_reused(&ssl) == 1,
             .client_random = client_random_of(&ssl),
             .server_random = server_random_of(&ssl),
-            .certificate = SSL_get0_peer_certificate(&ssl) != nullptr,
-            .leaf = {}};
+            .certificate = leaf != nullptr,
+            .leaf = digest_of(exchange != nullptr && exchange->witness.held ? leaf : nullptr)};
 }
 
 } // namespace
@@ -37,28 +51,20 @@ using namespace detail;
 
 //= SEC-2
 peer peer_of(const SSL& ssl) {
-    const connection* kept = connection_of(&ssl);
-    const server_exchange* exchange = kept != nullptr ? &kept->server : nullptr;
-    findings now = findings_of(ssl);
-    X509* leaf = SSL_get0_peer_certificate(&ssl);
+    const server_exchange* exchange = exchange_of(ssl);
+    const auto against = conclude(exchange, findings_of(ssl, exchange));
+    if (against) return other_peer{*against, *against == reason::invalid ? exchange->witness.error : 0};
     try {
-        if (exchange != nullptr && exchange->witness.held && leaf != nullptr) now.leaf = sha256(*leaf);
-        const auto against = conclude(exchange, now);
-        if (against) return other_peer{*against, *against == reason::invalid ? exchange->witness.error : 0};
-        return peer_maker::make(identity_of(*leaf, SSL_get0_verified_chain(&ssl)));
+        return peer_maker::make(identity_of(*SSL_get0_peer_certificate(&ssl), SSL_get0_verified_chain(&ssl)));
     } catch (const error&) {
-        // OpenSSL could not even digest or print the certificate: nobody is authenticated by it.
-        ERR_clear_error();
+        // OpenSSL could not write the certificate's names: nobody is authenticated by it.
         return other_peer{reason::not_witnessed, 0};
     }
 }
 
 server_outcome server_outcome_of(const SSL& ssl) noexcept {
-    const connection* kept = connection_of(&ssl);
-    findings now = findings_of(ssl);
-    // Diagnosis takes the certificate for the witnessed one; peer_of compares them.
-    if (kept != nullptr) now.leaf = kept->server.witness.leaf;
-    return progress(kept != nullptr ? &kept->server : nullptr, now);
+    const server_exchange* exchange = exchange_of(ssl);
+    return progress(exchange, findings_of(ssl, exchange));
 }
 
 } // namespace reqauth

@@ -34,9 +34,7 @@ struct pem_block {
     }
 };
 
-bool is_certificate(std::string_view name) {
-    return name == PEM_STRING_X509 || name == PEM_STRING_X509_OLD;
-}
+bool is_certificate(std::string_view name) { return name == PEM_STRING_X509 || name == PEM_STRING_X509_OLD; }
 
 std::size_t occurrences(std::string_view text, std::string_view word) {
     std::size_t count = 0;
@@ -104,11 +102,12 @@ std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view 
         certificates.push_back(std::move(certificate));
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that no anchor gets lost.
-    const std::size_t marked = std::max(occurrences(pem, "BEGIN CERTIFICATE") + occurrences(pem, "BEGIN X509 CERTIFICATE"),
-                                        occurrences(pem, "END CERTIFICATE") + occurrences(pem, "END X509 CERTIFICATE"));
+    const std::size_t marked =
+        std::max(occurrences(pem, "BEGIN CERTIFICATE") + occurrences(pem, "BEGIN X509 CERTIFICATE"),
+                 occurrences(pem, "END CERTIFICATE") + occurrences(pem, "END X509 CERTIFICATE"));
     if (marked != certificates.size())
-        throw error(errc::malformed, std::string(name) + ": " + std::to_string(marked) + " certificates begin or end, but only " +
-                                         std::to_string(certificates.size()) +
+        throw error(errc::malformed, std::string(name) + ": " + std::to_string(marked) +
+                                         " certificates begin or end, but only " + std::to_string(certificates.size()) +
                                          " can be read; mend the lines that begin and end them");
     if (certificates.empty())
         throw error(errc::malformed, std::string(name) + ": holds no certificate; give PEM with BEGIN CERTIFICATE");
@@ -147,7 +146,8 @@ std::string name_text(const X509_NAME* name) {
     const long size = BIO_get_mem_data(out.get(), &text);
     std::string escaped;
     for (long i = 0; i < size; ++i) {
-        const bool pair = text[i] == '\\' && i + 1 < size && std::isxdigit(static_cast<unsigned char>(text[i + 1])) == 0;
+        const bool pair =
+            text[i] == '\\' && i + 1 < size && std::isxdigit(static_cast<unsigned char>(text[i + 1])) == 0;
         escaped += pair ? escape(text[++i]) : std::string(1, text[i]);
     }
     return escaped;

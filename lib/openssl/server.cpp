@@ -38,7 +38,8 @@ bool usable_in_tls13(EVP_PKEY* key) {
 void check_versions(SSL* probe, const server_options& options) {
     const auto highest = SSL_get_max_proto_version(probe);
     if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
-        throw error(errc::unsuitable_context, "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
     if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
     bool any = false;
     for (long step = SSL_CERT_SET_FIRST; SSL_set_current_cert(probe, step) == 1; step = SSL_CERT_SET_NEXT) {
@@ -46,15 +47,18 @@ void check_versions(SSL* probe, const server_options& options) {
         if (usable_in_tls13(X509_get0_pubkey(SSL_get_certificate(probe)))) return;
     }
     if (any)
-        throw error(errc::unsuitable_context,
-                    "no certificate of this SSL_CTX can be used in TLS 1.3, and attaching would make OpenSSL negotiate it even so; "
-                    "load one that can, or say certificate_is_chosen_by_callback if a servername or certificate callback does");
+        throw error(
+            errc::unsuitable_context,
+            "no certificate of this SSL_CTX can be used in TLS 1.3, and attaching would make OpenSSL negotiate it even "
+            "so; "
+            "load one that can, or say certificate_is_chosen_by_callback if a servername or certificate callback does");
 }
 
 std::vector<extension_type> extensions_of(SSL_CTX& context, extension_type except) {
     std::vector<extension_type> types;
     for (unsigned int type = 0; type <= 0xffff; ++type)
-        if (type != except && SSL_CTX_has_client_custom_ext(&context, type) == 1) types.push_back(static_cast<extension_type>(type));
+        if (type != except && SSL_CTX_has_client_custom_ext(&context, type) == 1)
+            types.push_back(static_cast<extension_type>(type));
     return types;
 }
 
@@ -73,7 +77,8 @@ std::vector<anchor> own_anchors(SSL_CTX& context) {
     for (X509_STORE* store : stores) {
         const certificates_handle held(X509_STORE_get1_all_certs(store));
         if (held == nullptr) throw error(errc::openssl, "the SSL_CTX's trust store cannot be read" + drain_errors());
-        for (int i = 0; i < sk_X509_num(held.get()); ++i) anchors.push_back(describe_anchor(*sk_X509_value(held.get(), i)));
+        for (int i = 0; i < sk_X509_num(held.get()); ++i)
+            anchors.push_back(describe_anchor(*sk_X509_value(held.get(), i)));
     }
     return anchors;
 }
@@ -87,8 +92,9 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
         const auto same_key = std::ranges::find(own, agent.key, &anchor::key);
         if (same_key != own.end()) {
             if (!policy.shared_anchors)
-                throw error(errc::shared_anchor, "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
-                                                     same_key->text + " (RCA-13); take it out of one of the two, or set shared_anchors");
+                throw error(errc::shared_anchor,
+                            "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
+                                same_key->text + " (RCA-13); take it out of one of the two, or set shared_anchors");
             continue;
         }
         const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
@@ -102,13 +108,15 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
-        throw error(errc::contradiction, "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
-                                         "refused and one with a bad certificate let in; use request, or leave it out");
+        throw error(errc::contradiction,
+                    "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
+                    "refused and one with a bad certificate let in; use request, or leave it out");
     // certificate_authorities has a length of two octets, and so have all extensions together.
     constexpr std::size_t most = 60000;
     if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
-        throw error(errc::contradiction, "the names of the " + std::to_string(auth.agents()->size()) +
-                                             " trust anchors do not fit into a CertificateRequest; set ca_names to false");
+        throw error(errc::contradiction,
+                    "the names of the " + std::to_string(auth.agents()->size()) +
+                        " trust anchors do not fit into a CertificateRequest; set ca_names to false");
 }
 
 } // namespace
@@ -132,10 +140,11 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     const std::lock_guard one_at_a_time(state_->attaching);
     auto extensions = extensions_of(context, options.extension);
     if (state_->extensions && *state_->extensions != extensions)
-        throw error(errc::unequal_extensions, "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
-                                              "memory when it switches between others: this one has " + listed(extensions) +
-                                                  ", the first has " + listed(*state_->extensions) +
-                                                  "; register the same on each, before attach");
+        throw error(errc::unequal_extensions,
+                    "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
+                    "memory when it switches between others: this one has " +
+                        listed(extensions) + ", the first has " + listed(*state_->extensions) +
+                        "; register the same on each, before attach");
     attachment result{compare_trust(context, policy)};
     attached sides;
     sides.server = std::make_shared<const server_side>(server_side{state_->options, std::move(policy)});

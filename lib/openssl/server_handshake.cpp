@@ -58,7 +58,8 @@ std::string_view extensions_around(SSL* ssl, std::string_view ours) {
 
 std::string_view find_extension(std::string_view extensions, unsigned int type) noexcept {
     while (extensions.size() >= 4) {
-        const auto found = static_cast<unsigned int>(static_cast<unsigned char>(extensions[0]) << 8U | static_cast<unsigned char>(extensions[1]));
+        const auto found = static_cast<unsigned int>(static_cast<unsigned char>(extensions[0]) << 8U |
+                                                     static_cast<unsigned char>(extensions[1]));
         extensions.remove_prefix(2);
         const auto body = take(extensions, 2);
         if (!body) break;
@@ -122,7 +123,8 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
 // CertificateRequest is not.
 std::optional<alert> decide_now(SSL* ssl) {
     connection* kept = connection_of(ssl);
-    if (kept == nullptr || !kept->server.hello || kept->server.hello->client_random != client_random_of(ssl)) return std::nullopt;
+    if (kept == nullptr || !kept->server.hello || kept->server.hello->client_random != client_random_of(ssl))
+        return std::nullopt;
     const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
     if (there == nullptr || there->server == nullptr) return std::nullopt;
     const auto side = there->server;
@@ -133,13 +135,14 @@ std::optional<alert> decide_now(SSL* ssl) {
 
     server_exchange& exchange = kept->server;
     exchange.server_random = server_random_of(ssl);
-    exchange.decided = decide({.offered = hello.offered,
-                               .wanted = hello.wanted,
-                               .same_server = hello.by == side->options,
-                               .asks = side->policy.when_offered.asks(),
-                               .everyone_required = (mode & everyone) == everyone && (mode & SSL_VERIFY_POST_HANDSHAKE) == 0,
-                               .beside_required = side->policy.beside_required,
-                               .resumed = resumed});
+    exchange.decided =
+        decide({.offered = hello.offered,
+                .wanted = hello.wanted,
+                .same_server = hello.by == side->options,
+                .asks = side->policy.when_offered.asks(),
+                .everyone_required = (mode & everyone) == everyone && (mode & SSL_VERIFY_POST_HANDSHAKE) == 0,
+                .beside_required = side->policy.beside_required,
+                .resumed = resumed});
     if (!hello.offered) return std::nullopt;
     kept->decided_by = side;
     kept->put_aside.watch(ssl);
@@ -193,7 +196,8 @@ std::optional<alert> server_received(SSL* ssl, message in, const flag_set& flags
     if (in == message::client_hello) return hear(ssl, flags);
     const server_side* side = server_of(ssl);
     // We propose no flag in CertificateRequest that is answered in Certificate.
-    const violation broken = judge({role::server, in, flags, {}, side != nullptr ? side->options->flag : request_client_auth});
+    const violation broken =
+        judge({role::server, in, flags, {}, side != nullptr ? side->options->flag : request_client_auth});
     if (broken == violation::none) return std::nullopt;
     raise(std::string("tls_flags in ") += std::string(name_of(in)) += ": " + std::string(text_of(broken)));
     return SSL_AD_ILLEGAL_PARAMETER;
@@ -205,20 +209,20 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
         // The second ClientHello decides; the first is kept for one comparison only.
         //= TLS-1
         if (connection* kept = connection_of(ssl))
-            kept->server = {.hello = std::nullopt, .before_retry = kept->server.hello, .server_random = {}, .decided = {}, .witness = {}};
+            kept->server = {.hello = std::nullopt,
+                            .before_retry = kept->server.hello,
+                            .server_random = {},
+                            .decided = {},
+                            .witness = {}};
         return std::nullopt;
-    case message::encrypted_extensions:
-        return decide_now(ssl);
-    case message::certificate_request:
-        acknowledge(ssl, out);
-        return std::nullopt;
+    case message::encrypted_extensions: return decide_now(ssl);
+    case message::certificate_request: acknowledge(ssl, out); return std::nullopt;
     //= FLAG-8
     //= FLAG-10
     case message::client_hello:
     case message::server_hello:
     case message::certificate:
-    case message::new_session_ticket:
-        break;
+    case message::new_session_ticket: break;
     }
     return std::nullopt;
 }
@@ -251,17 +255,19 @@ void on_handshake_event(const SSL* watched, int event, int value) {
     if (kept != nullptr) {
         passed_on = kept->put_aside.info_of_application(ssl);
         const bool alert = (event & SSL_CB_ALERT) != 0;
-        if (event == SSL_CB_HANDSHAKE_START) {
+        // One that reads early data also gets a second start, in the middle.
+        if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             const server_side* side = server_of(ssl);
             kept->put_aside.handshake_begins(ssl, side != nullptr ? std::span(side->options->session_id_context)
-                                                                 : std::span<const unsigned char>());
+                                                                  : std::span<const unsigned char>());
         } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
             kept->put_aside.handshake_ended(ssl);
             const server_exchange& exchange = kept->server;
             // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
             const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
                                    (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
-            const bool shown_ok = exchange.witness.held && kept->decided_by != nullptr && kept->decided_by->policy.verify_result_ok;
+            const bool shown_ok =
+                exchange.witness.held && kept->decided_by != nullptr && kept->decided_by->policy.verify_result_ok;
             //= SEC-8
             if (exchange.decided == verdict::accept && exchange.server_random == server_random_of(ssl) && !shown_ok &&
                 SSL_get_verify_result(ssl) == X509_V_OK && looked_at)

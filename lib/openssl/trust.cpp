@@ -25,7 +25,9 @@ template <class Object, class ToDer> std::string der_of(const Object* object, To
 }
 
 std::shared_ptr<const trust_store> store_of(const std::vector<x509_handle>& certificates, std::string_view name) {
-    const auto out_of_memory = [&] { return error(errc::openssl, std::string(name) + ": the trust store failed" + drain_errors()); };
+    const auto out_of_memory = [&] {
+        return error(errc::openssl, std::string(name) + ": the trust store failed" + drain_errors());
+    };
     auto trusted = std::make_shared<trust_store>();
     trusted->store.reset(X509_STORE_new(), X509_STORE_free);
     trusted->names.reset(sk_X509_NAME_new_null());
@@ -58,8 +60,10 @@ std::shared_ptr<const trust_store> store_of(const std::vector<x509_handle>& cert
 } // namespace
 
 anchor describe_anchor(X509& certificate) {
-    anchor described{sha256(certificate), der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY),
-                     der_of(X509_get_subject_name(&certificate), i2d_X509_NAME), {}};
+    anchor described{sha256(certificate),
+                     der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY),
+                     der_of(X509_get_subject_name(&certificate), i2d_X509_NAME),
+                     {}};
     described.text = name_text(X509_get_subject_name(&certificate)) + " (SHA-256 " + hex(described.thumbprint) + ")";
     return described;
 }

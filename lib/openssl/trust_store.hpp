@@ -25,8 +25,8 @@ struct anchor {
 /// trust_store is what stands behind a reqauth::trust. Never changed once made.
 struct trust_store {
     std::shared_ptr<X509_STORE> store;
-    std::vector<anchor> anchors; ///< sorted by thumbprint, each once
-    names_handle names;          ///< their subjects, for certificate_authorities
+    std::vector<anchor> anchors;  ///< sorted by thumbprint, each once
+    names_handle names;           ///< their subjects, for certificate_authorities
     std::size_t names_octets = 0; ///< as long as those are on the wire
 
     [[nodiscard]] bool contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept;

@@ -12,8 +12,9 @@ namespace {
 // What OpenSSL found is only believed if it was found under this outcome's store, anchors, time and
 // purpose: an application's SSL_CTX_set_cert_verify_callback can change each of them on the way.
 int doubt(X509_STORE_CTX* verification, const trust_store& trust) {
-    constexpr unsigned long laxer = X509_V_FLAG_USE_CHECK_TIME | X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_IGNORE_CRITICAL |
-                                    X509_V_FLAG_ALLOW_PROXY_CERTS | X509_V_FLAG_PARTIAL_CHAIN;
+    constexpr unsigned long laxer = X509_V_FLAG_USE_CHECK_TIME | X509_V_FLAG_NO_CHECK_TIME |
+                                    X509_V_FLAG_IGNORE_CRITICAL | X509_V_FLAG_ALLOW_PROXY_CERTS |
+                                    X509_V_FLAG_PARTIAL_CHAIN;
     if (X509_STORE_CTX_get0_store(verification) != trust.store.get() ||
         (X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(verification)) & laxer) != 0)
         return X509_V_ERR_APPLICATION_VERIFICATION;
@@ -53,7 +54,8 @@ int witness(int ok, X509_STORE_CTX* verification) {
             seen.held = false;
         }
         //= SEC-8
-        if (seen.failed) X509_STORE_CTX_set_error(verification, seen.error);
+        if (seen.failed)
+            X509_STORE_CTX_set_error(verification, seen.error);
         else if (seen.held && !policy.verify_result_ok)
             X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
         return !seen.failed || policy.when_offered.lets_invalid_pass() ? 1 : 0;

@@ -168,6 +168,7 @@ void endpoint::step() {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
     case SSL_ERROR_WANT_X509_LOOKUP:
+    case SSL_ERROR_WANT_CLIENT_HELLO_CB:
     case SSL_ERROR_ZERO_RETURN: break;
     default:
         failed = true;

@@ -108,8 +108,11 @@ TEST_CASE("credential / from_files / what is not a usable pair -> an error with 
     };
     CHECK(thrown("gone.key", [&] { (void)credential::from_files(certificate, directory.path() / "gone.key"); }) == errc::unreadable);
     CHECK(thrown("gone.pem", [&] { (void)credential::from_files(directory.path() / "gone.pem", key); }) == errc::unreadable);
-    CHECK(refused("empty.key", "") == errc::malformed);
-    CHECK(refused("public.key", public_pem(*who.key)) == errc::malformed);
+    CHECK(refused("empty.key", "") == errc::key_unusable);
+    CHECK(refused("public.key", public_pem(*who.key)) == errc::key_unusable);
+    CHECK(refused("broken.key", damaged(pem(*who.key), "\nMIG", "\n!!!")) == errc::malformed);
+    CHECK(thrown("public.key", [&] { (void)credential::from_uri(certificate, "file:" + (directory.path() / "public.key").string()); }) ==
+          errc::key_unusable);
     CHECK(refused("other.key", pem(*the_cast().other_agent.key)) == errc::key_unusable);
     const auto no_certificate = directory.write("none.pem", "nothing\n");
     CHECK(thrown("none.pem", [&] { (void)credential::from_files(no_certificate, key); }) == errc::malformed);

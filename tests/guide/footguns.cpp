@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/footguns.md, where no other suite shows what it says.
+
+#include "catch.hpp"
+#include "support/bad_peer.hpp"
+#include "support/contexts.hpp"
+
+#include <cstdio>
+
+using namespace support;
+
+namespace {
+
+owned<SSL> end_of(SSL_CTX& context, bool server) {
+    owned<SSL> ssl(SSL_new(&context));
+    if (server)
+        SSL_set_accept_state(ssl.get());
+    else
+        SSL_set_connect_state(ssl.get());
+    return ssl;
+}
+
+} // namespace
+
+TEST_CASE("footgun 4 / cert_cb of a client overwritten after attach -> not the credential, but what the SSL_CTX has",
+          "[footgun][SEC-6]") {
+    reqauth::server_policy policy;
+    policy.when_offered = reqauth::client_auth::request(agents()).invalid_is_anonymous();
+    const auto server = attached_server(policy);
+    for (const bool own : {false, true}) {
+        auto client = client_context();
+        if (own) present(*client, the_cast().customer);
+        reqauth::client(agent_policy()).attach(*client);
+        SSL_CTX_set_cert_cb(
+            client.get(), [](SSL*, void*) { return 1; }, nullptr);
+        pair both(*server, *client);
+        REQUIRE(both.shake());
+        CHECK(seen(both) == (own ? "invalid 20" : "empty"));
+        CHECK_FALSE(reqauth::client_outcome_of(*both.client.ssl).requested);
+    }
+}
+
+TEST_CASE("footgun 4 / info callback set on the SSL in or after a flagged handshake -> the next client there is never "
+          "authenticated",
+          "[footgun][SEC-6]") {
+    const auto server = attached_server(asking());
+    const auto agent = attached_client();
+    const auto person = client_context();
+    for (const bool in_the_middle : {false, true}) {
+        auto again = end_of(*server, true);
+        SSL* ssl = again.get();
+        {
+            pair both(std::move(again), end_of(*agent, false));
+            if (in_the_middle) {
+                both.client.step();
+                both.server.give(both.client.take());
+                both.server.step();
+                SSL_set_info_callback(ssl, [](const SSL*, int, int) {});
+                both.client.give(both.server.take());
+            }
+            REQUIRE(both.shake());
+            CHECK(seen(both) == "flagged CN=crawler.example");
+            SSL_set_info_callback(ssl, [](const SSL*, int, int) {});
+            both.close();
+            SSL_up_ref(ssl);
+        }
+        again.reset(ssl);
+        REQUIRE(SSL_clear(ssl) == 1);
+        SSL_set_accept_state(ssl);
+        pair both(std::move(again), end_of(*person, false));
+        CHECK(both.shake() == !in_the_middle);
+        CHECK_FALSE(seen(both).starts_with("flagged"));
+        if (in_the_middle) CHECK(alert_to_client(both) == "internal error");
+    }
+}
+
+TEST_CASE("footgun 6 / SSL_CTX_set_cert_verify_callback that calls X509_verify_cert -> agents as without it",
+          "[footgun]") {
+    const auto server = attached_server(asking());
+    SSL_CTX_set_cert_verify_callback(
+        server.get(), [](X509_STORE_CTX* verification, void*) { return X509_verify_cert(verification); }, nullptr);
+    const auto client = attached_client();
+    pair both(*server, *client);
+    REQUIRE(both.shake());
+    CHECK(seen(both) == "flagged CN=crawler.example");
+}
+
+TEST_CASE("footgun 8 / early data in a ClientHello with the flag -> rejected; without it, as before",
+          "[footgun][FLAG-11]") {
+    auto server = server_context();
+    SSL_CTX_set_max_early_data(server.get(), 1000);
+    attach(*server, asking());
+    for (const bool flagged : {false, true}) {
+        static SSL_SESSION* kept = nullptr;
+        kept = nullptr;
+        const auto plain = client_context();
+        SSL_CTX_set_session_cache_mode(plain.get(), SSL_SESS_CACHE_CLIENT);
+        SSL_CTX_sess_set_new_cb(plain.get(), [](SSL*, SSL_SESSION* session) {
+            if (kept != nullptr) return 0;
+            kept = session;
+            return 1;
+        });
+        pair first(*server, *plain);
+        REQUIRE(first.shake());
+        first.close();
+        REQUIRE(kept != nullptr);
+        const owned<SSL_SESSION> session(kept);
+
+        const auto visiting = flagged ? attached_client() : client_context();
+        pair both(*server, *visiting);
+        REQUIRE(SSL_set_session(both.client.ssl.get(), session.get()) == 1);
+        std::size_t size = 0;
+        REQUIRE(SSL_write_early_data(both.client.ssl.get(), "early", 5, &size) == 1);
+        both.server.give(both.client.take());
+        char buffer[16];
+        const int read = SSL_read_early_data(both.server.ssl.get(), buffer, sizeof buffer, &size);
+        CHECK(read == (flagged ? SSL_READ_EARLY_DATA_FINISH : SSL_READ_EARLY_DATA_SUCCESS));
+        CHECK(SSL_get_early_data_status(both.server.ssl.get()) ==
+              (flagged ? SSL_EARLY_DATA_REJECTED : SSL_EARLY_DATA_ACCEPTED));
+    }
+}
+
+TEST_CASE("footgun 11 / anchors in a hashed directory -> not compared at attach; those of a file are",
+          "[footgun][RCA-13]") {
+    const temporary_directory here;
+    const X509& ca = *the_cast().agents_ca.certificate;
+    char name[16];
+    std::snprintf(name, sizeof name, "%08lx.0",
+                  X509_NAME_hash_ex(X509_get_subject_name(&ca), nullptr, nullptr, nullptr));
+    const auto file = here.write(name, pem(ca));
+    auto by_directory = server_context();
+    REQUIRE(SSL_CTX_load_verify_dir(by_directory.get(), here.path().c_str()) == 1);
+    CHECK_NOTHROW(attach(*by_directory, asking()));
+    auto by_file = server_context();
+    REQUIRE(SSL_CTX_load_verify_file(by_file.get(), file.c_str()) == 1);
+    CHECK(failure_of([&] { attach(*by_file, asking()); }) == reqauth::errc::shared_anchor);
+}
+
+TEST_CASE("footgun 12 / an intermediate as anchor -> unknown_ca, unless its root is an anchor too", "[footgun]") {
+    const auto intermediate = issue({.common_name = "Agents CA 2", .ca = true}, &the_cast().agents_ca);
+    const auto agent = issue(agent_description("deep.example"), &intermediate);
+    X509* const chain[] = {intermediate.certificate.get(), the_cast().agents_ca.certificate.get()};
+    auto offering = agent_policy();
+    offering.credential = credential_of(agent, chain);
+    const auto client = attached_client(offering);
+    for (const bool with_root : {false, true}) {
+        std::string anchors = pem(*intermediate.certificate);
+        if (with_root) anchors += pem(*the_cast().agents_ca.certificate);
+        reqauth::server_policy policy;
+        policy.when_offered = reqauth::client_auth::request(reqauth::trust::from_pem(anchors));
+        const auto server = attached_server(policy);
+        pair both(*server, *client);
+        CHECK(both.shake() == with_root);
+        CHECK(alert_to_client(both) == (with_root ? "none" : "unknown CA"));
+    }
+}
+
+TEST_CASE("footgun 13 / a comment with BEGIN CERTIFICATE in trust -> malformed", "[footgun]") {
+    const std::string good = pem(*the_cast().agents_ca.certificate);
+    CHECK(reqauth::trust::from_pem("the agents' CA\n" + good).size() == 1);
+    CHECK(failure_of([&] { (void)reqauth::trust::from_pem("the BEGIN CERTIFICATE line\n" + good); }) ==
+          reqauth::errc::malformed);
+}
+
+TEST_CASE("footgun 14 / anchors with more than 60,000 octets of names -> contradiction, unless ca_names is off",
+          "[footgun]") {
+    const auto key = make_key();
+    const std::string long_name(50, 'x');
+    std::string many;
+    for (int i = 0; i < 1000; ++i)
+        many += pem(*issue({.common_name = long_name + std::to_string(i), .ca = true}, nullptr, key.get()).certificate);
+    reqauth::server_policy policy;
+    policy.when_offered = reqauth::client_auth::request(reqauth::trust::from_pem(many));
+    const auto server = server_context();
+    CHECK(failure_of([&] { attach(*server, policy); }) == reqauth::errc::contradiction);
+    policy.ca_names = false;
+    CHECK_NOTHROW(attach(*server, policy));
+}
+
+TEST_CASE("footgun 15 / beside_required and request, empty Certificate -> comes in, unauthenticated",
+          "[footgun][SEC-7]") {
+    auto server = server_context();
+    ask(*server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, the_cast().customers_ca);
+    auto policy = asking();
+    policy.beside_required = true;
+    attach(*server, policy);
+    reqauth::client_policy lost;
+    lost.offer = reqauth::offer::always;
+    const auto client = attached_client(lost);
+    pair both(*server, *client);
+    CHECK(both.shake());
+    CHECK(seen(both) == "empty");
+}

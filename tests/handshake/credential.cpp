@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// Credentials: loaded without a person, or an error (RCA-6, RCA-7).
+
+#include "catch.hpp"
+#include "support/contexts.hpp"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+using namespace support;
+using reqauth::credential;
+using reqauth::errc;
+
+namespace {
+
+const temporary_directory& files() {
+    static const temporary_directory here;
+    return here;
+}
+std::filesystem::path agent_certificate() { return files().write("agent.pem", pem(*the_cast().agent.certificate)); }
+std::filesystem::path agent_key() { return files().write("agent.key", pem(*the_cast().agent.key)); }
+std::filesystem::path encrypted_key() { return files().write("encrypted.key", pem(*the_cast().agent.key, "open sesame")); }
+
+void check_is_the_agent(const credential& made) {
+    reqauth::client_policy policy;
+    policy.credential = made;
+    const auto client = attached_client(policy);
+    const auto server = attached_server(demanding());
+    pair both(*server, *client);
+    CHECK(both.shake());
+    CHECK(seen(both) == "flagged CN=crawler.example");
+}
+
+reqauth::credential_options answering(std::optional<std::string> passphrase, std::string* asked_for = nullptr) {
+    reqauth::credential_options options;
+    options.passphrase = [=](const std::string& what) {
+        if (asked_for != nullptr) *asked_for = what;
+        return passphrase;
+    };
+    return options;
+}
+
+/// at_a_terminal runs `call` in a process whose terminal, standard streams included, is one of ours.
+/// What it wrote there ends the process.
+struct at_a_terminal {
+    explicit at_a_terminal(const std::function<int()>& call) {
+        int terminal = -1;
+        const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
+        if (child < 0) throw std::runtime_error("forkpty failed");
+        if (child == 0) {
+            int result = 255;
+            try {
+                result = call();
+            } catch (...) {
+            }
+            _exit(result);
+        }
+        char buffer[256];
+        const ssize_t got = read(terminal, buffer, sizeof buffer); // or the end, when the child has gone
+        if (got > 0) {
+            written.assign(buffer, static_cast<std::size_t>(got));
+            kill(child, SIGKILL); // it waits for somebody to type
+        }
+        int state = 0;
+        waitpid(child, &state, 0);
+        close(terminal);
+        if (WIFEXITED(state)) result = WEXITSTATUS(state);
+    }
+    std::string written;
+    int result = -1;
+};
+
+} // namespace
+
+TEST_CASE("credential / from_files / PEM certificate, chain and key, in two files or one -> used", "[handshake][valgrind][RCA-6]") {
+    check_is_the_agent(credential::from_files(agent_certificate(), agent_key()));
+    const auto both = files().write("both.pem", pem(*the_cast().agent.key) + pem(*the_cast().agent.certificate) +
+                                                    pem(*the_cast().agents_ca.certificate));
+    check_is_the_agent(credential::from_files(both, both));
+}
+
+TEST_CASE("credential / from_files / a chain in the file -> sent", "[handshake]") {
+    const auto intermediate = issue({.common_name = "Agents CA 2", .ca = true}, &the_cast().agents_ca);
+    const auto agent = issue(agent_description("deep.example"), &intermediate);
+    reqauth::client_policy policy;
+    policy.credential =
+        credential::from_files(files().write("deep.pem", pem(*agent.certificate) + pem(*intermediate.certificate)),
+                               files().write("deep.key", pem(*agent.key)));
+    const auto client = attached_client(policy);
+    const auto server = attached_server(demanding());
+    pair both(*server, *client);
+    CHECK(both.shake());
+    CHECK(seen(both) == "flagged CN=deep.example");
+}
+
+TEST_CASE("credential / from_objects / certificate and key of the application -> used, and still the application's",
+          "[handshake][RCA-6]") {
+    auto agent = issue(agent_description("crawler.example"), &the_cast().agents_ca);
+    const credential made = credential_of(agent);
+    agent.certificate.reset();
+    agent.key.reset();
+    check_is_the_agent(made);
+}
+
+TEST_CASE("credential / from_uri / file: URI -> used", "[handshake][RCA-6]") {
+    check_is_the_agent(credential::from_uri(agent_certificate(), "file:" + agent_key().string()));
+    std::string asked_for;
+    check_is_the_agent(credential::from_uri(agent_certificate(), "file:" + encrypted_key().string(),
+                                            answering("open sesame", &asked_for)));
+    CHECK(asked_for.find("encrypted.key") != std::string::npos);
+}
+
+TEST_CASE("credential / encrypted key / passphrase by callback -> used; wrong or none -> passphrase error",
+          "[handshake][valgrind][RCA-7]") {
+    std::string asked_for;
+    check_is_the_agent(
+        credential::from_files(agent_certificate(), encrypted_key(), answering("open sesame", &asked_for)));
+    CHECK(asked_for.find("encrypted.key") != std::string::npos);
+    for (const auto& options : {reqauth::credential_options{}, answering(std::nullopt), answering("wrong"), answering(""),
+                                answering(std::string(5000, 'x'))}) {
+        std::string text;
+        CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), encrypted_key(), options); }, &text) ==
+              errc::passphrase);
+        CHECK(text.find("encrypted.key") != std::string::npos);
+        CHECK(text.find('\n') == std::string::npos);
+        CHECK(text.find("sesame") == std::string::npos);
+        CHECK(failure_of([&] {
+                  (void)credential::from_uri(agent_certificate(), "file:" + encrypted_key().string(), options);
+              }) == errc::passphrase);
+    }
+}
+
+TEST_CASE("credential / encrypted key, no passphrase, at a terminal -> nothing written to it, nothing read", "[handshake][RCA-7]") {
+    const auto certificate = agent_certificate();
+    const auto key = encrypted_key();
+    // The check can see a prompt: OpenSSL's own reader makes one.
+    const at_a_terminal control([&] {
+        const owned<BIO> file(BIO_new_file(key.c_str(), "r"));
+        return PEM_read_bio_PrivateKey(file.get(), nullptr, nullptr, nullptr) != nullptr ? 1 : 2;
+    });
+    CHECK(control.written.find("pass phrase") != std::string::npos);
+
+    for (const bool by_uri : {false, true})
+        for (const bool refusing : {false, true}) {
+            CAPTURE(by_uri, refusing);
+            const at_a_terminal ours([&] {
+                const auto options = refusing ? answering(std::nullopt) : reqauth::credential_options{};
+                const auto failure = failure_of([&] {
+                    if (by_uri)
+                        (void)credential::from_uri(certificate, "file:" + key.string(), options);
+                    else
+                        (void)credential::from_files(certificate, key, options);
+                });
+                return failure == errc::passphrase ? 42 : 1;
+            });
+            CHECK(ours.written.empty());
+            CHECK(ours.result == 42);
+        }
+}
+
+TEST_CASE("credential / key that is public only, or another certificate's -> key_unusable", "[handshake][RCA-6][RCA-7]") {
+    const auto& agent = the_cast().agent;
+    const auto public_only = public_half(*agent.key);
+    CHECK(failure_of([&] { (void)credential::from_objects(*agent.certificate, *public_only); }) == errc::key_unusable);
+    const auto public_file = files().write("public.key", public_pem(*agent.key));
+    CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), public_file); }) == errc::key_unusable);
+    CHECK(failure_of([&] { (void)credential::from_uri(agent_certificate(), "file:" + public_file.string()); }) ==
+          errc::key_unusable);
+    for (const key_type type : {key_type::p256, key_type::rsa, key_type::ed25519}) {
+        const auto stranger = make_key(type);
+        CHECK(failure_of([&] { (void)credential::from_objects(*agent.certificate, *stranger); }) == errc::key_unusable);
+    }
+    const auto other = files().write("other.key", pem(*the_cast().other_agent.key));
+    std::string text;
+    CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), other); }, &text) == errc::key_unusable);
+    CHECK(text.find("other.key") != std::string::npos);
+}
+
+TEST_CASE("credential / key of a provider that nobody vouched for -> provider error, which names it", "[handshake][RCA-7]") {
+    const auto& agent = the_cast().agent;
+    for (const auto& allowed : std::vector<std::vector<std::string>>{{}, {"fips"}, {"pkcs11", "tpm2"}, {"Default"}, {""}}) {
+        reqauth::credential_options options;
+        options.providers = allowed;
+        std::string text;
+        CHECK(failure_of([&] { (void)credential::from_objects(*agent.certificate, *agent.key, {}, options); }, &text) ==
+              errc::provider);
+        CHECK(text.find("default") != std::string::npos);
+        CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), agent_key(), options); }) ==
+              errc::provider);
+        CHECK(failure_of([&] {
+                  (void)credential::from_uri(agent_certificate(), "file:" + agent_key().string(), options);
+              }) == errc::provider);
+    }
+    reqauth::credential_options vouched;
+    vouched.providers = {"tpm2", "default"};
+    check_is_the_agent(credential::from_objects(*agent.certificate, *agent.key, {}, vouched));
+}
+
+TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an error that names the file", "[handshake]") {
+    const auto empty = files().write("empty.pem", "");
+    const auto prose = files().write("prose.pem", "nothing here\n");
+    std::string broken_text = pem(*the_cast().agent.certificate);
+    broken_text[broken_text.size() / 2] = '*';
+    const auto broken = files().write("broken.pem", broken_text);
+    const auto half = files().write("half.pem", pem(*the_cast().agent.certificate) + broken_text);
+    const auto missing = files().path() / "missing.pem";
+    std::string text;
+    CHECK(failure_of([&] { (void)credential::from_files(missing, agent_key()); }, &text) == errc::unreadable);
+    CHECK(text.find("missing.pem") != std::string::npos);
+    CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), missing); }) == errc::unreadable);
+    for (const auto& file : {empty, prose, broken, half, agent_key()}) {
+        CAPTURE(file.string());
+        CHECK(failure_of([&, &f = file] { (void)credential::from_files(f, agent_key()); }, &text) == errc::malformed);
+        CHECK(text.find(file.filename().string()) != std::string::npos);
+        CHECK(text.find('\n') == std::string::npos);
+    }
+    for (const auto& file : {empty, prose}) {
+        const auto failure = failure_of([&, &f = file] { (void)credential::from_files(agent_certificate(), f); }, &text);
+        CHECK((failure == errc::malformed || failure == errc::key_unusable));
+        CHECK(text.find(file.filename().string()) != std::string::npos);
+    }
+    CHECK_NOTHROW(failure_of([&] { (void)credential::from_uri(agent_certificate(), "file:" + missing.string()); }));
+    CHECK_NOTHROW(failure_of([&] { (void)credential::from_uri(agent_certificate(), "nosuchscheme:key"); }));
+    CHECK(ERR_peek_error() == 0); // nothing is left behind for the application to trip over
+}
