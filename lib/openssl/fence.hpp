@@ -20,6 +20,7 @@ void raise(std::string_view text) noexcept;
 
 /// fence runs a callback's body. No exception leaves it: one ends in `on_failure`. What the body leaves
 /// in OpenSSL's error queue is kept only where it failed.
+//= SEC-3
 template <class Result, class Body> Result fence(Result on_failure, Body&& body) noexcept {
     ERR_set_mark();
     try {

@@ -174,6 +174,8 @@ bool client_has_finished(const SSL* ssl) noexcept { return SSL_get_peer_finished
 
 // Runs before every CertificateRequest, also without an offer and after the handshake.
 void acknowledge(SSL* ssl, flag_set& out) {
+    // A client without the extension has no record, and gets nothing of ours.
+    //= RCA-15
     connection* kept = connection_of(ssl);
     if (kept == nullptr) return;
     //= TLS-3
@@ -235,6 +237,8 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
         const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
         const std::string_view body = hello_extension(ssl, there->extension);
         const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
+        // So its early data, if it sent any, is rejected too: the flag asks for a full handshake.
+        //= FLAG-11
         if (hello.flags.contains(side->options->flag)) {
             overrides& put_aside = connection_for(ssl).put_aside;
             put_aside.watch(ssl);

@@ -66,7 +66,8 @@ TEST_CASE("server / second ClientHello / other flags -> illegal_parameter", "[co
     }
 }
 
-TEST_CASE("server / second ClientHello / flag in the first only -> not offered, nothing stale", "[conformance][TLS-1]") {
+TEST_CASE("server / second ClientHello / flag in the first only -> not offered, nothing stale",
+          "[conformance][TLS-1]") {
     for (const auto& policy : {asking(), demanding()}) {
         retried client(flags({80}), std::nullopt, policy);
         pair both(*client.conversation.ours, *client.conversation.peer.context);

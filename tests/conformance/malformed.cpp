@@ -59,8 +59,8 @@ TEST_CASE("client / SH, HRR, EE, CR, CT, NST / malformed tls_flags -> illegal_pa
 }
 
 TEST_CASE("client / CR, NST / flag never offered, malformed tls_flags -> illegal_parameter", "[conformance][FLAG-5]") {
-    for (const auto& [message, name] : std::vector<named_message>{{in::certificate_request, "CertificateRequest"},
-                                                                  {in::ticket, "NewSessionTicket"}})
+    for (const auto& [message, name] :
+         std::vector<named_message>{{in::certificate_request, "CertificateRequest"}, {in::ticket, "NewSessionTicket"}})
         for (const auto& [what, body] : malformed_bodies()) {
             CAPTURE(name, what);
             with_bad_server conversation({{message, {body}}}, {});

@@ -53,7 +53,8 @@ std::string recorded_hello(const std::string& capture) {
         const auto size = static_cast<std::size_t>(static_cast<unsigned char>(capture[at + 3])) << 8U |
                           static_cast<unsigned char>(capture[at + 4]);
         const std::string record = capture.substr(at, 5 + size);
-        if (record.size() == 5 + size && record.find(octets({0xfe, 0x01, 0, 0x0c}) + cloudflare_body) != std::string::npos)
+        if (record.size() == 5 + size &&
+            record.find(octets({0xfe, 0x01, 0, 0x0c}) + cloudflare_body) != std::string::npos)
             return record;
     }
     return {};
@@ -123,9 +124,9 @@ TEST_CASE("one SSL_CTX for both roles / as server, as client, with itself / flag
     const auto both_roles = context_for_both_roles(agent_policy());
     const auto server = attached_server(asking());
     const auto client = attached_client();
-    for (const auto& [accepting, connecting] : {std::pair{both_roles.get(), client.get()},
-                                                std::pair{server.get(), both_roles.get()},
-                                                std::pair{both_roles.get(), both_roles.get()}}) {
+    for (const auto& [accepting, connecting] :
+         {std::pair{both_roles.get(), client.get()}, std::pair{server.get(), both_roles.get()},
+          std::pair{both_roles.get(), both_roles.get()}}) {
         pair both(*accepting, *connecting);
         CHECK(both.shake());
         CHECK(seen(both) == "flagged CN=crawler.example");

@@ -19,7 +19,8 @@ TEST_CASE("client / ClientHello / it has a credential -> the flag, alone", "[con
     CHECK(client_side(*conversation.both).offered);
 }
 
-TEST_CASE("client / CertificateRequest / acknowledged -> Certificate with the credential", "[conformance][RCA-4][RCA-12]") {
+TEST_CASE("client / CertificateRequest / acknowledged -> Certificate with the credential",
+          "[conformance][RCA-4][RCA-12]") {
     with_bad_server conversation({{in::certificate_request, {flags({80})}}});
     REQUIRE(conversation.run());
     const auto outcome = client_side(*conversation.both);
@@ -93,8 +94,7 @@ TEST_CASE("client / CertificateRequest / flag never offered -> illegal_parameter
 }
 
 TEST_CASE("client / SH, HRR, EE, CT, NST / flag there -> illegal_parameter", "[conformance][RCA-10]") {
-    for (const unsigned message :
-         {in::server_hello, in::retry, in::encrypted_extensions, in::certificate, in::ticket})
+    for (const unsigned message : {in::server_hello, in::retry, in::encrypted_extensions, in::certificate, in::ticket})
         for (const std::string& body : {flags({80}), flags({3, 80})}) {
             CAPTURE(message, body.size());
             auto policy = agent_policy();

@@ -7,8 +7,8 @@
 #include <openssl/crypto.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <cstdint>
+#include <cstdlib>
 #include <new>
 #include <variant>
 
@@ -82,8 +82,12 @@ cost serve(SSL_CTX& server_context, SSL_CTX& client_context) {
     return {after.news - before.news, after.mallocs - before.mallocs};
 }
 
-int add_nothing(SSL*, unsigned, unsigned, const unsigned char**, std::size_t*, X509*, std::size_t, int*, void*) { return 0; }
-int parse_nothing(SSL*, unsigned, unsigned, const unsigned char*, std::size_t, X509*, std::size_t, int*, void*) { return 1; }
+int add_nothing(SSL*, unsigned, unsigned, const unsigned char**, std::size_t*, X509*, std::size_t, int*, void*) {
+    return 0;
+}
+int parse_nothing(SSL*, unsigned, unsigned, const unsigned char*, std::size_t, X509*, std::size_t, int*, void*) {
+    return 1;
+}
 int find_nothing(SSL*, const unsigned char*, std::size_t, SSL_SESSION** session) {
     *session = nullptr;
     return 1;
@@ -96,11 +100,12 @@ TEST_CASE("server / unflagged connection / allocations -> none of ours", "[hands
     auto with = server_context();
     attach(*with, asking());
     auto without = server_context();
-    constexpr unsigned everywhere = SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_SERVER_HELLO | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS |
-                                    SSL_EXT_TLS1_3_HELLO_RETRY_REQUEST | SSL_EXT_TLS1_3_CERTIFICATE |
-                                    SSL_EXT_TLS1_3_CERTIFICATE_REQUEST | SSL_EXT_TLS1_3_NEW_SESSION_TICKET |
-                                    SSL_EXT_TLS1_3_ONLY;
-    REQUIRE(SSL_CTX_add_custom_ext(without.get(), 62, everywhere, add_nothing, nullptr, nullptr, parse_nothing, nullptr) == 1);
+    constexpr unsigned everywhere = SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_SERVER_HELLO |
+                                    SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS | SSL_EXT_TLS1_3_HELLO_RETRY_REQUEST |
+                                    SSL_EXT_TLS1_3_CERTIFICATE | SSL_EXT_TLS1_3_CERTIFICATE_REQUEST |
+                                    SSL_EXT_TLS1_3_NEW_SESSION_TICKET | SSL_EXT_TLS1_3_ONLY;
+    REQUIRE(SSL_CTX_add_custom_ext(without.get(), 62, everywhere, add_nothing, nullptr, nullptr, parse_nothing,
+                                   nullptr) == 1);
     SSL_CTX_set_psk_find_session_callback(without.get(), find_nothing);
     const auto client = client_context();
     serve(*with, *client);

@@ -13,8 +13,8 @@ using reqauth::errc;
 namespace {
 
 void add_extension(SSL_CTX& context, unsigned type) {
-    REQUIRE(SSL_CTX_add_custom_ext(&context, type, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_ONLY, nullptr, nullptr, nullptr,
-                                   nullptr, nullptr) == 1);
+    REQUIRE(SSL_CTX_add_custom_ext(&context, type, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_3_ONLY, nullptr, nullptr,
+                                   nullptr, nullptr, nullptr) == 1);
 }
 
 /// works_plainly: an ordinary client connects, and nothing of ours is on the wire.
@@ -100,7 +100,8 @@ TEST_CASE("server / attach / other custom extensions than the listener's first c
     check_answers_the_flag(*more);
 }
 
-TEST_CASE("server / attach / at most TLS 1.2, or DTLS -> unsuitable_context, nothing changed", "[handshake][FLAG-9][SEC-6]") {
+TEST_CASE("server / attach / at most TLS 1.2, or DTLS -> unsuitable_context, nothing changed",
+          "[handshake][FLAG-9][SEC-6]") {
     auto old = server_context();
     SSL_CTX_set_max_proto_version(old.get(), TLS1_2_VERSION);
     std::string text;
@@ -173,7 +174,26 @@ TEST_CASE("server / settings / contradictions -> contradiction, nothing changed"
     check_answers_the_flag(*context);
 }
 
-TEST_CASE("server / attach / extension type that OpenSSL handles itself -> an error, nothing changed", "[handshake][SEC-6]") {
+TEST_CASE("server / attach / more CA names than a CertificateRequest holds -> contradiction; without names it works",
+          "[handshake][SEC-6]") {
+    const auto key = make_key();
+    std::string many = pem(*the_cast().agents_ca.certificate);
+    for (int i = 0; i < 900; ++i)
+        many += pem(*issue({.common_name = "Authority " + std::to_string(i) + std::string(50, 'x'), .ca = true},
+                           nullptr, key.get())
+                         .certificate);
+    reqauth::server_policy policy;
+    policy.when_offered = reqauth::client_auth::request(reqauth::trust::from_pem(many));
+    auto context = server_context();
+    CHECK(failure_of([&] { attach(*context, policy); }) == errc::contradiction);
+    CHECK(SSL_CTX_has_client_custom_ext(context.get(), 62) == 0);
+    policy.ca_names = false;
+    attach(*context, policy);
+    check_answers_the_flag(*context);
+}
+
+TEST_CASE("server / attach / extension type that OpenSSL handles itself -> an error, nothing changed",
+          "[handshake][SEC-6]") {
     reqauth::server_options options;
     options.extension = TLSEXT_TYPE_key_share;
     auto context = server_context();
@@ -182,7 +202,8 @@ TEST_CASE("server / attach / extension type that OpenSSL handles itself -> an er
     check_answers_the_flag(*context);
 }
 
-TEST_CASE("server / the server object is gone -> its SSL_CTXs go on; attached later than an SSL was made -> that SSL is plain",
+TEST_CASE("server / the server object is gone -> its SSL_CTXs go on; attached later than an SSL was made -> that SSL "
+          "is plain",
           "[handshake][SEC-3]") {
     auto context = server_context();
     owned<SSL> early(SSL_new(context.get()));
@@ -221,6 +242,13 @@ TEST_CASE("client / attach / clashes -> errors that change nothing", "[handshake
     const owned<SSL_CTX> datagrams(SSL_CTX_new(DTLS_client_method()));
     CHECK(failure_of([&] { reqauth::client(agent_policy()).attach(*datagrams); }) == errc::unsuitable_context);
 
+    {
+        auto strict = client_context();
+        SSL_CTX_set_security_level(strict.get(), 5); // P-256 is too short for it
+        CHECK(failure_of([&] { reqauth::client(agent_policy()).attach(*strict); }) == errc::key_unusable);
+        CHECK(SSL_CTX_has_client_custom_ext(strict.get(), 62) == 0);
+    }
+
     auto policy = agent_policy();
     policy.further_flags = {80};
     CHECK(failure_of([&] { reqauth::client crawler(policy); }) == errc::contradiction);
@@ -238,7 +266,8 @@ void note(const SSL* ssl, int where, int value) {
 
 } // namespace
 
-TEST_CASE("server / info callback of the application, on SSL_CTX or SSL / flagged connection -> every event, as without the library",
+TEST_CASE("server / info callback of the application, on SSL_CTX or SSL / flagged connection -> every event, as "
+          "without the library",
           "[handshake][SEC-6]") {
     for (const bool on_ssl : {false, true}) {
         CAPTURE(on_ssl);
@@ -264,7 +293,8 @@ TEST_CASE("server / info callback of the application, on SSL_CTX or SSL / flagge
     }
 }
 
-TEST_CASE("server / info callback of the application / failing flagged connection -> it hears of the alert", "[handshake][SEC-6]") {
+TEST_CASE("server / info callback of the application / failing flagged connection -> it hears of the alert",
+          "[handshake][SEC-6]") {
     auto context = server_context();
     attach(*context, asking());
     SSL_CTX_set_info_callback(context.get(), note);
@@ -272,18 +302,22 @@ TEST_CASE("server / info callback of the application / failing flagged connectio
     pair both(*context, *client.context);
     events.clear();
     CHECK_FALSE(both.shake());
-    const std::string alert = std::to_string(SSL_CB_WRITE_ALERT) + " " + std::to_string(SSL3_AL_FATAL << 8 | SSL_AD_UNKNOWN_CA);
-    CHECK(std::any_of(events.begin(), events.end(), [&](const std::string& event) { return event.starts_with(alert); }));
+    const std::string alert =
+        std::to_string(SSL_CB_WRITE_ALERT) + " " + std::to_string(SSL3_AL_FATAL << 8 | SSL_AD_UNKNOWN_CA);
+    CHECK(
+        std::any_of(events.begin(), events.end(), [&](const std::string& event) { return event.starts_with(alert); }));
 }
 
-TEST_CASE("server / callbacks of the application / flagged and unflagged clients -> each runs as before", "[handshake][SEC-6]") {
+TEST_CASE("server / callbacks of the application / flagged and unflagged clients -> each runs as before",
+          "[handshake][SEC-6]") {
     static int names, protocols, certificates, keylogs, hellos;
     names = protocols = certificates = keylogs = hellos = 0;
     auto context = server_context();
-    SSL_CTX_set_tlsext_servername_callback(context.get(), +[](SSL*, int*, void*) -> int {
-        ++names;
-        return SSL_TLSEXT_ERR_OK;
-    });
+    SSL_CTX_set_tlsext_servername_callback(
+        context.get(), +[](SSL*, int*, void*) -> int {
+            ++names;
+            return SSL_TLSEXT_ERR_OK;
+        });
     SSL_CTX_set_alpn_select_cb(
         context.get(),
         [](SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned, void*) {
@@ -326,16 +360,18 @@ TEST_CASE("server / callbacks of the application / flagged and unflagged clients
     }
 }
 
-TEST_CASE("server / client_hello_cb and cert_cb of the application suspend / flag offered -> flagged_peer, one predicate call",
+TEST_CASE("server / client_hello_cb and cert_cb of the application suspend / flag offered -> flagged_peer, one "
+          "predicate call",
           "[handshake][SEC-6]") {
     static int hellos, certificates;
     hellos = certificates = 0;
     int predicates = 0;
     auto context = server_context();
     SSL_CTX_set_client_hello_cb(
-        context.get(), [](SSL*, int*, void*) { return ++hellos == 1 ? SSL_CLIENT_HELLO_RETRY : SSL_CLIENT_HELLO_SUCCESS; },
-        nullptr);
-    SSL_CTX_set_cert_cb(context.get(), [](SSL*, void*) { return ++certificates == 1 ? -1 : 1; }, nullptr);
+        context.get(),
+        [](SSL*, int*, void*) { return ++hellos == 1 ? SSL_CLIENT_HELLO_RETRY : SSL_CLIENT_HELLO_SUCCESS; }, nullptr);
+    SSL_CTX_set_cert_cb(
+        context.get(), [](SSL*, void*) { return ++certificates == 1 ? -1 : 1; }, nullptr);
     reqauth::server_options options;
     options.accept = [&predicates](const reqauth::client_hello&) { return ++predicates > 0; };
     attach(*context, asking(), options);
@@ -349,8 +385,9 @@ TEST_CASE("server / client_hello_cb and cert_cb of the application suspend / fla
     CHECK(seen(both) == "flagged CN=crawler.example");
 }
 
-TEST_CASE("server / cert_cb of the application sets verification late / flag offered -> whatever it set, no wrong trust",
-          "[handshake][SEC-1][SEC-7]") {
+TEST_CASE(
+    "server / cert_cb of the application sets verification late / flag offered -> whatever it set, no wrong trust",
+    "[handshake][SEC-1][SEC-7]") {
     // The decision comes after cert_cb: a server that requires a certificate there ignores the flag.
     auto context = server_context();
     ask(*context, SSL_VERIFY_NONE, the_cast().customers_ca);

@@ -68,9 +68,11 @@ TEST_CASE("client / acknowledged, unacknowledged, not asked -> credential, its o
     }
 }
 
-TEST_CASE("client / unacknowledged request / as_before, empty, present -> each as the policy says", "[handshake][RCA-12]") {
+TEST_CASE("client / unacknowledged request / as_before, empty, present -> each as the policy says",
+          "[handshake][RCA-12]") {
     const auto server = everybody_asked();
-    for (const auto how : {reqauth::unacknowledged::as_before, reqauth::unacknowledged::empty, reqauth::unacknowledged::present})
+    for (const auto how :
+         {reqauth::unacknowledged::as_before, reqauth::unacknowledged::empty, reqauth::unacknowledged::present})
         for (const bool has_own : {false, true}) {
             CAPTURE(int(how), has_own);
             auto policy = agent_policy();
@@ -93,7 +95,8 @@ TEST_CASE("client / unacknowledged request / as_before, empty, present -> each a
         }
 }
 
-TEST_CASE("client / unacknowledged request of TLS 1.2 / as_before, empty -> as the policy says", "[handshake][RCA-12][TLS-5]") {
+TEST_CASE("client / unacknowledged request of TLS 1.2 / as_before, empty -> as the policy says",
+          "[handshake][RCA-12][TLS-5]") {
     const auto server = everybody_asked();
     SSL_CTX_set_max_proto_version(server.get(), TLS1_2_VERSION);
     for (const auto how : {reqauth::unacknowledged::as_before, reqauth::unacknowledged::empty}) {
@@ -143,7 +146,30 @@ TEST_CASE("client / acknowledged request names other CAs / empty, close -> empty
     }
 }
 
-TEST_CASE("client / acknowledged request with other signature algorithms / empty, close -> empty Certificate, handshake_failure",
+TEST_CASE("client / acknowledged request names other CAs / present -> the credential even so, unless no algorithm fits",
+          "[handshake][RCA-4][RCA-5]") {
+    auto policy = agent_policy();
+    policy.when_unsatisfiable = reqauth::unsatisfiable::present;
+    const auto client = attached_client(policy);
+    {
+        reqauth::server_policy others;
+        others.when_offered = reqauth::client_auth::request(trust_in(the_cast().customers_ca)).invalid_is_anonymous();
+        const auto server = attached_server(others);
+        pair both(*server, *client);
+        REQUIRE(both.shake());
+        CHECK(outcome(both).sent == answer::flag);
+        CHECK(seen(both) == "invalid 20");
+    }
+    const auto server = attached_server(asking());
+    REQUIRE(SSL_CTX_set1_client_sigalgs_list(server.get(), "ed25519") == 1);
+    pair both(*server, *client);
+    REQUIRE(both.shake());
+    CHECK(outcome(both).sent == answer::empty);
+    CHECK(seen(both) == "empty");
+}
+
+TEST_CASE("client / acknowledged request with other signature algorithms / empty, close -> empty Certificate, "
+          "handshake_failure",
           "[handshake][RCA-4][RCA-5]") {
     const auto server = attached_server(asking());
     REQUIRE(SSL_CTX_set1_client_sigalgs_list(server.get(), "ed25519") == 1);
@@ -184,7 +210,8 @@ TEST_CASE("client / acknowledged request names a CA further up its chain -> the 
     CHECK(seen(both) == "flagged CN=deep.example");
 }
 
-TEST_CASE("client / offer / credential or none, always, never -> offered as the policy says", "[handshake][RCA-6][RCA-7]") {
+TEST_CASE("client / offer / credential or none, always, never -> offered as the policy says",
+          "[handshake][RCA-6][RCA-7]") {
     const auto server = attached_server(asking());
     for (const bool has : {true, false})
         for (const auto when : {reqauth::offer::when_available, reqauth::offer::always, reqauth::offer::never}) {
@@ -275,8 +302,9 @@ TEST_CASE("client / cert_cb of the application, handed over / fails, suspends ->
     CHECK(outcome(both).sent == answer::flag);
 }
 
-TEST_CASE("client / client_cert_cb of the application / acknowledged, and nothing to send -> empty Certificate all the same",
-          "[handshake][RCA-4][RCA-7][RCA-12]") {
+TEST_CASE(
+    "client / client_cert_cb of the application / acknowledged, and nothing to send -> empty Certificate all the same",
+    "[handshake][RCA-4][RCA-7][RCA-12]") {
     reqauth::client_policy policy;
     policy.offer = reqauth::offer::always;
     const auto client = client_context();
@@ -318,7 +346,8 @@ TEST_CASE("client / CertificateRequest after an unacknowledged one on another co
     }
 }
 
-TEST_CASE("client / refused by the server / TLS 1.3 -> sent, then the server's alert on its next read", "[handshake][cve][RCA-4]") {
+TEST_CASE("client / refused by the server / TLS 1.3 -> sent, then the server's alert on its next read",
+          "[handshake][cve][RCA-4]") {
     auto policy = agent_policy();
     policy.credential = credential_of(the_cast().expired_agent);
     const auto client = attached_client(policy);

@@ -7,7 +7,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
-
 #include <pty.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +25,9 @@ const temporary_directory& files() {
 }
 std::filesystem::path agent_certificate() { return files().write("agent.pem", pem(*the_cast().agent.certificate)); }
 std::filesystem::path agent_key() { return files().write("agent.key", pem(*the_cast().agent.key)); }
-std::filesystem::path encrypted_key() { return files().write("encrypted.key", pem(*the_cast().agent.key, "open sesame")); }
+std::filesystem::path encrypted_key() {
+    return files().write("encrypted.key", pem(*the_cast().agent.key, "open sesame"));
+}
 
 void check_is_the_agent(const credential& made) {
     reqauth::client_policy policy;
@@ -58,8 +59,7 @@ struct at_a_terminal {
             int result = 255;
             try {
                 result = call();
-            } catch (...) {
-            }
+            } catch (...) {}
             _exit(result);
         }
         char buffer[256];
@@ -79,7 +79,8 @@ struct at_a_terminal {
 
 } // namespace
 
-TEST_CASE("credential / from_files / PEM certificate, chain and key, in two files or one -> used", "[handshake][valgrind][RCA-6]") {
+TEST_CASE("credential / from_files / PEM certificate, chain and key, in two files or one -> used",
+          "[handshake][valgrind][RCA-6]") {
     check_is_the_agent(credential::from_files(agent_certificate(), agent_key()));
     const auto both = files().write("both.pem", pem(*the_cast().agent.key) + pem(*the_cast().agent.certificate) +
                                                     pem(*the_cast().agents_ca.certificate));
@@ -123,8 +124,8 @@ TEST_CASE("credential / encrypted key / passphrase by callback -> used; wrong or
     check_is_the_agent(
         credential::from_files(agent_certificate(), encrypted_key(), answering("open sesame", &asked_for)));
     CHECK(asked_for.find("encrypted.key") != std::string::npos);
-    for (const auto& options : {reqauth::credential_options{}, answering(std::nullopt), answering("wrong"), answering(""),
-                                answering(std::string(5000, 'x'))}) {
+    for (const auto& options : {reqauth::credential_options{}, answering(std::nullopt), answering("wrong"),
+                                answering(""), answering(std::string(5000, 'x'))}) {
         std::string text;
         CHECK(failure_of([&] { (void)credential::from_files(agent_certificate(), encrypted_key(), options); }, &text) ==
               errc::passphrase);
@@ -137,7 +138,8 @@ TEST_CASE("credential / encrypted key / passphrase by callback -> used; wrong or
     }
 }
 
-TEST_CASE("credential / encrypted key, no passphrase, at a terminal -> nothing written to it, nothing read", "[handshake][RCA-7]") {
+TEST_CASE("credential / encrypted key, no passphrase, at a terminal -> nothing written to it, nothing read",
+          "[handshake][RCA-7]") {
     const auto certificate = agent_certificate();
     const auto key = encrypted_key();
     // The check can see a prompt: OpenSSL's own reader makes one.
@@ -165,7 +167,8 @@ TEST_CASE("credential / encrypted key, no passphrase, at a terminal -> nothing w
         }
 }
 
-TEST_CASE("credential / key that is public only, or another certificate's -> key_unusable", "[handshake][RCA-6][RCA-7]") {
+TEST_CASE("credential / key that is public only, or another certificate's -> key_unusable",
+          "[handshake][RCA-6][RCA-7]") {
     const auto& agent = the_cast().agent;
     const auto public_only = public_half(*agent.key);
     CHECK(failure_of([&] { (void)credential::from_objects(*agent.certificate, *public_only); }) == errc::key_unusable);
@@ -183,9 +186,11 @@ TEST_CASE("credential / key that is public only, or another certificate's -> key
     CHECK(text.find("other.key") != std::string::npos);
 }
 
-TEST_CASE("credential / key of a provider that nobody vouched for -> provider error, which names it", "[handshake][RCA-7]") {
+TEST_CASE("credential / key of a provider that nobody vouched for -> provider error, which names it",
+          "[handshake][RCA-7]") {
     const auto& agent = the_cast().agent;
-    for (const auto& allowed : std::vector<std::vector<std::string>>{{}, {"fips"}, {"pkcs11", "tpm2"}, {"Default"}, {""}}) {
+    for (const auto& allowed :
+         std::vector<std::vector<std::string>>{{}, {"fips"}, {"pkcs11", "tpm2"}, {"Default"}, {""}}) {
         reqauth::credential_options options;
         options.providers = allowed;
         std::string text;
@@ -203,7 +208,8 @@ TEST_CASE("credential / key of a provider that nobody vouched for -> provider er
     check_is_the_agent(credential::from_objects(*agent.certificate, *agent.key, {}, vouched));
 }
 
-TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an error that names the file", "[handshake]") {
+TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an error that names the file",
+          "[handshake]") {
     const auto empty = files().write("empty.pem", "");
     const auto prose = files().write("prose.pem", "nothing here\n");
     std::string broken_text = pem(*the_cast().agent.certificate);
@@ -222,7 +228,8 @@ TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an 
         CHECK(text.find('\n') == std::string::npos);
     }
     for (const auto& file : {empty, prose}) {
-        const auto failure = failure_of([&, &f = file] { (void)credential::from_files(agent_certificate(), f); }, &text);
+        const auto failure =
+            failure_of([&, &f = file] { (void)credential::from_files(agent_certificate(), f); }, &text);
         CHECK((failure == errc::malformed || failure == errc::key_unusable));
         CHECK(text.find(file.filename().string()) != std::string::npos);
     }

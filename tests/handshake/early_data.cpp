@@ -60,8 +60,9 @@ struct with_early_data {
 
 } // namespace
 
-TEST_CASE("server / ClientHello with early data, without the flag -> resumed, early data accepted as without the library",
-          "[handshake][FLAG-11][RCA-15]") {
+TEST_CASE(
+    "server / ClientHello with early data, without the flag -> resumed, early data accepted as without the library",
+    "[handshake][FLAG-11][RCA-15]") {
     with_early_data host(demanding());
     pair both(*host.server, *host.plain);
     const early found = shake_early(both, *host.shelf.last);
@@ -93,7 +94,8 @@ TEST_CASE("server / ClientHello with early data, flag accepted -> early data rej
 TEST_CASE("server / ClientHello with early data, impostor -> refused as in any other", "[handshake][FLAG-11][SEC-1]") {
     with_early_data host(asking());
     // Not even where the application's own trust would take it.
-    REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(host.server.get()), the_cast().customers_ca.certificate.get()) == 1);
+    REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(host.server.get()), the_cast().customers_ca.certificate.get()) ==
+            1);
     const auto client = flagged_client(the_cast().customer);
     pair both(*host.server, *client.context);
     const early found = shake_early(both, *host.shelf.last);
@@ -103,7 +105,8 @@ TEST_CASE("server / ClientHello with early data, impostor -> refused as in any o
     CHECK_FALSE(seen(both).starts_with("flagged"));
 }
 
-TEST_CASE("server / ClientHello with early data, nothing to present -> empty, or certificate_required", "[handshake][FLAG-11][SEC-1]") {
+TEST_CASE("server / ClientHello with early data, nothing to present -> empty, or certificate_required",
+          "[handshake][FLAG-11][SEC-1]") {
     for (const bool require : {false, true}) {
         with_early_data host(require ? demanding() : asking());
         reqauth::client_policy policy;
@@ -118,7 +121,8 @@ TEST_CASE("server / ClientHello with early data, nothing to present -> empty, or
     }
 }
 
-TEST_CASE("server / ClientHello with early data, flag ignored or other flags -> seen, and no peer of ours", "[handshake][FLAG-11]") {
+TEST_CASE("server / ClientHello with early data, flag ignored or other flags -> seen, and no peer of ours",
+          "[handshake][FLAG-11]") {
     with_early_data host({});
     auto policy = agent_policy();
     policy.further_flags = {3};
@@ -131,7 +135,8 @@ TEST_CASE("server / ClientHello with early data, flag ignored or other flags -> 
     CHECK(reqauth::server_outcome_of(*both.server.ssl).flags == reqauth::flag_set{3, 80});
 }
 
-TEST_CASE("client / ClientHello with early data -> it has the flag, and the resumption is no refusal", "[handshake][FLAG-11][RCA-1]") {
+TEST_CASE("client / ClientHello with early data -> it has the flag, and the resumption is no refusal",
+          "[handshake][FLAG-11][RCA-1]") {
     auto server = server_context(); // without the library
     SSL_CTX_set_max_early_data(server.get(), 1024);
     const auto client = attached_client();

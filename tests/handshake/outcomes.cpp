@@ -151,9 +151,8 @@ TEST_CASE("server / request / certificate without clientAuth -> refused", "[hand
 
 TEST_CASE("server / invalid_is_anonymous / bad chain -> goes on, other_peer invalid", "[handshake][valgrind][SEC-8]") {
     const auto server = attached_server(tolerant());
-    for (const auto& [who, error] :
-         {std::pair{&the_cast().customer, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY},
-          std::pair{&the_cast().expired_agent, X509_V_ERR_CERT_HAS_EXPIRED}}) {
+    for (const auto& [who, error] : {std::pair{&the_cast().customer, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY},
+                                     std::pair{&the_cast().expired_agent, X509_V_ERR_CERT_HAS_EXPIRED}}) {
         const auto client = flagged_client(*who);
         pair both(*server, *client.context);
         REQUIRE(both.shake());

@@ -16,9 +16,9 @@ int judging(int ok, X509_STORE_CTX*) {
 }
 
 /// with_customers asks for customers' certificates after the handshake only.
-owned<SSL_CTX> with_customers() {
+owned<SSL_CTX> with_customers(SSL_verify_cb callback = judging) {
     auto context = server_context();
-    ask(*context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, the_cast().customers_ca, judging);
+    ask(*context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, the_cast().customers_ca, callback);
     return context;
 }
 
@@ -48,8 +48,9 @@ owned<SSL_CTX> agent_and_customer() {
 
 } // namespace
 
-TEST_CASE("server / CertificateRequest after a flagged handshake -> no flag, the application's trust, names and callback",
-          "[handshake][valgrind][TLS-3][RCA-8][SEC-6]") {
+TEST_CASE(
+    "server / CertificateRequest after a flagged handshake -> no flag, the application's trust, names and callback",
+    "[handshake][valgrind][TLS-3][RCA-8][SEC-6]") {
     const auto context = with_customers();
     attach(*context, asking());
     const auto client = agent_and_customer();
@@ -72,6 +73,89 @@ TEST_CASE("server / CertificateRequest after a flagged handshake -> no flag, the
     CHECK(X509_cmp(shown.get(), the_cast().customer.certificate.get()) == 0);
     CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK);
     CHECK_FALSE(seen(both).starts_with("flagged")); // another certificate now
+}
+
+TEST_CASE(
+    "server / CertificateRequest after a flagged handshake, application without a verify callback -> its own trust",
+    "[handshake][TLS-3][SEC-6]") {
+    const auto context = with_customers(nullptr);
+    attach(*context, asking());
+    const auto client = agent_and_customer();
+    pair both(*context, *client);
+    REQUIRE(both.shake());
+    REQUIRE(seen(both) == "flagged CN=crawler.example");
+    REQUIRE(ask_again(both));
+    CHECK(both.server.good());
+    CHECK(both.client.good());
+    CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK);
+    CHECK_FALSE(seen(both).starts_with("flagged"));
+}
+
+TEST_CASE("server / CertificateRequest after a flagged handshake -> the application's verify parameters",
+          "[handshake][TLS-3][SEC-6]") {
+    const auto expired_customer = issue(
+        {.common_name = "late.example", .extended_key_usage = "clientAuth", .not_before = -7200, .not_after = -3600},
+        &the_cast().customers_ca);
+    for (const bool lax : {false, true}) {
+        const auto context = with_customers(nullptr);
+        if (lax) X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context.get()), X509_V_FLAG_NO_CHECK_TIME);
+        attach(*context, asking());
+        const auto client = attached_client();
+        present(*client, expired_customer);
+        SSL_CTX_set_post_handshake_auth(client.get(), 1);
+        pair both(*context, *client);
+        REQUIRE(both.shake());
+        REQUIRE(seen(both) == "flagged CN=crawler.example");
+        REQUIRE(ask_again(both));
+        CHECK(both.server.good() == lax);
+        CHECK((SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK) == lax);
+    }
+}
+
+TEST_CASE("server / info callback overwritten in the middle of a flagged handshake -> afterwards still the "
+          "application's trust",
+          "[handshake][TLS-3][SEC-2][SEC-6]") {
+    const auto context = with_customers(nullptr);
+    attach(*context, asking());
+    const auto interrupt = [&](pair& both) {
+        both.client.step();
+        both.server.give(both.client.take());
+        both.server.step();
+        SSL_set_info_callback(both.server.ssl.get(), [](const SSL*, int, int) {});
+        both.client.give(both.server.take());
+        REQUIRE(both.shake());
+        REQUIRE(seen(both) == "flagged CN=crawler.example");
+    };
+    for (const bool customer : {true, false}) {
+        bad_peer client(client_context(), {{in::client_hello, {flags({80})}}});
+        present(*client.context, the_cast().agent);
+        SSL_CTX_set_post_handshake_auth(client.context.get(), 1);
+        pair both(*context, *client.context);
+        interrupt(both);
+        if (customer) {
+            SSL_use_certificate(both.client.ssl.get(), the_cast().customer.certificate.get());
+            SSL_use_PrivateKey(both.client.ssl.get(), the_cast().customer.key.get());
+        }
+        REQUIRE(ask_again(both));
+        CHECK_FALSE(last(both, kind::certificate_request).find(62).has_value());
+        CHECK(both.server.good() == customer);
+        if (customer) CHECK_FALSE(seen(both).starts_with("flagged"));
+    }
+    // And the SSL used again, for a client without the flag: as it should be, or failing closed.
+    const auto agent = attached_client();
+    pair first(*context, *agent);
+    interrupt(first);
+    REQUIRE(SSL_clear(first.server.ssl.get()) == 1);
+    SSL_set_bio(first.server.ssl.get(), nullptr, nullptr);
+    auto plain = client_context();
+    present(*plain, the_cast().agent);
+    owned<SSL> to(SSL_new(plain.get()));
+    SSL_set_connect_state(to.get());
+    pair second(std::move(first.server.ssl), std::move(to));
+    second.shake();
+    CHECK_FALSE(seen(second).starts_with("flagged"));
+    for (const auto& message : second.client.messages)
+        if (!message.sent) CHECK_FALSE(message.find(62).has_value());
 }
 
 TEST_CASE("server / agent's certificate after the handshake -> refused by the application's trust",
@@ -172,8 +256,9 @@ TEST_CASE("client / CertificateRequest with the flag after the handshake / it ne
     CHECK(alert_to_server(both) == "illegal parameter");
 }
 
-TEST_CASE("client / CertificateRequest without the flag after an acknowledged one -> not acknowledged, its own certificate",
-          "[handshake][TLS-3][RCA-12]") {
+TEST_CASE(
+    "client / CertificateRequest without the flag after an acknowledged one -> not acknowledged, its own certificate",
+    "[handshake][TLS-3][RCA-12]") {
     bad_peer server(server_context(), {{in::certificate_request, {flags({80}), std::nullopt}}});
     ask(*server.context, SSL_VERIFY_PEER, the_cast().agents_ca);
     REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(server.context.get()),

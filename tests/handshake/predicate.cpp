@@ -74,7 +74,8 @@ TEST_CASE("server / predicate / client without the flag, or with others only -> 
     CHECK(kept.empty());
 }
 
-TEST_CASE("server / predicate / says no -> ignored, and the context's own client authentication", "[handshake][valgrind]") {
+TEST_CASE("server / predicate / says no -> ignored, and the context's own client authentication",
+          "[handshake][valgrind]") {
     std::vector<heard> kept;
     auto context = server_context();
     ask(*context, SSL_VERIFY_PEER, the_cast().customers_ca);

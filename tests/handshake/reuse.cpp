@@ -113,7 +113,8 @@ TEST_CASE("server / SSL_clear after failed flagged handshakes / unflagged client
     }
 }
 
-TEST_CASE("server / SSL_clear in the middle of a flagged handshake / unflagged client -> as new", "[handshake][SEC-2]") {
+TEST_CASE("server / SSL_clear in the middle of a flagged handshake / unflagged client -> as new",
+          "[handshake][SEC-2]") {
     const auto context = attached_server(demanding());
     const auto agent = attached_client();
     pair first(*context, *agent);
@@ -153,7 +154,8 @@ TEST_CASE("server / SSL_clear after a verified agent / unflagged ClientHello wit
     CHECK_FALSE(seen(second).starts_with("flagged"));
 }
 
-TEST_CASE("server / SSL_clear / flagged, unflagged and failing clients in turn -> each judged anew", "[handshake][SEC-2]") {
+TEST_CASE("server / SSL_clear / flagged, unflagged and failing clients in turn -> each judged anew",
+          "[handshake][SEC-2]") {
     const auto context = attached_server(asking());
     const auto agent = attached_client();
     const auto plain = client_context();
@@ -227,7 +229,8 @@ TEST_CASE("server / SSL_dup before the handshake -> both answer the flag", "[han
     CHECK(seen(by_original) == "flagged CN=crawler.example");
 }
 
-TEST_CASE("server / SSL_dup of a cleared SSL that had a verified agent -> nothing stale", "[handshake][valgrind][SEC-2][SEC-3]") {
+TEST_CASE("server / SSL_dup of a cleared SSL that had a verified agent -> nothing stale",
+          "[handshake][valgrind][SEC-2][SEC-3]") {
     const auto context = attached_server(demanding());
     const auto agent = attached_client();
     const auto plain = client_context();
@@ -277,6 +280,30 @@ TEST_CASE("client / SSL_clear after a flagged connection / next server does not 
                                                             : reqauth::client_outcome::answer::none));
         client = std::move(both.client.ssl);
     }
+}
+
+TEST_CASE("client / SSL_clear after a flagged connection / application sets another certificate -> that one is sent",
+          "[handshake][RCA-12][SEC-6]") {
+    const auto agent = attached_client();
+    present(*agent, the_cast().customer);
+    const auto asks = attached_server(asking());
+    pair first(*asks, *agent);
+    REQUIRE(first.shake());
+    REQUIRE(reqauth::client_outcome_of(*first.client.ssl).sent == reqauth::client_outcome::answer::flag);
+    owned<SSL> client = std::move(first.client.ssl);
+    REQUIRE(SSL_clear(client.get()) == 1);
+    SSL_set_bio(client.get(), nullptr, nullptr);
+    REQUIRE(SSL_use_certificate(client.get(), the_cast().other_agent.certificate.get()) == 1);
+    REQUIRE(SSL_use_PrivateKey(client.get(), the_cast().other_agent.key.get()) == 1);
+    auto asks_everybody = server_context();
+    ask(*asks_everybody, SSL_VERIFY_PEER, the_cast().agents_ca);
+    owned<SSL> server(SSL_new(asks_everybody.get()));
+    SSL_set_accept_state(server.get());
+    pair both(std::move(server), std::move(client));
+    REQUIRE(both.shake());
+    const owned<X509> shown(SSL_get1_peer_certificate(both.server.ssl.get()));
+    REQUIRE(shown != nullptr);
+    CHECK(X509_cmp(shown.get(), the_cast().other_agent.certificate.get()) == 0);
 }
 
 TEST_CASE("client / SSL_dup before the handshake -> both offer", "[handshake][SEC-3][SEC-6]") {

@@ -24,12 +24,13 @@ struct two_hosts {
     explicit two_hosts(switching how = switching::by_server_name) {
         if (how == switching::by_server_name) {
             SSL_CTX_set_tlsext_servername_arg(a.get(), b.get());
-            SSL_CTX_set_tlsext_servername_callback(a.get(), +[](SSL* ssl, int*, void* other) -> int {
-                const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-                if (name == nullptr || std::strcmp(name, "b.example") != 0) return SSL_TLSEXT_ERR_OK;
-                return SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other)) != nullptr ? SSL_TLSEXT_ERR_OK
-                                                                                     : SSL_TLSEXT_ERR_ALERT_FATAL;
-            });
+            SSL_CTX_set_tlsext_servername_callback(
+                a.get(), +[](SSL* ssl, int*, void* other) -> int {
+                    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+                    if (name == nullptr || std::strcmp(name, "b.example") != 0) return SSL_TLSEXT_ERR_OK;
+                    return SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other)) != nullptr ? SSL_TLSEXT_ERR_OK
+                                                                                         : SSL_TLSEXT_ERR_ALERT_FATAL;
+                });
         } else {
             SSL_CTX_set_client_hello_cb(
                 a.get(),
@@ -154,7 +155,8 @@ TEST_CASE("server / switch from attached to unattached that asks / flag offered 
     }
 }
 
-TEST_CASE("server / switch from unattached to attached / flag offered -> no request of ours", "[handshake][SEC-5][RCA-8]") {
+TEST_CASE("server / switch from unattached to attached / flag offered -> no request of ours",
+          "[handshake][SEC-5][RCA-8]") {
     for (const auto how : {two_hosts::switching::by_server_name}) {
         two_hosts hosts(how);
         attach(*hosts.b, demanding());
@@ -167,7 +169,8 @@ TEST_CASE("server / switch from unattached to attached / flag offered -> no requ
     }
 }
 
-TEST_CASE("server / switch from unattached that asks to attached / flag offered -> not acknowledged", "[handshake][SEC-5][RCA-8]") {
+TEST_CASE("server / switch from unattached that asks to attached / flag offered -> not acknowledged",
+          "[handshake][SEC-5][RCA-8]") {
     two_hosts hosts;
     ask(*hosts.a, SSL_VERIFY_PEER, the_cast().customers_ca);
     ask(*hosts.b, SSL_VERIFY_PEER, the_cast().customers_ca);
@@ -181,7 +184,8 @@ TEST_CASE("server / switch from unattached that asks to attached / flag offered 
     CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK);
 }
 
-TEST_CASE("server / switch between contexts of two servers / flag offered -> no request of ours", "[handshake][SEC-5]") {
+TEST_CASE("server / switch between contexts of two servers / flag offered -> no request of ours",
+          "[handshake][SEC-5]") {
     for (const auto how : {two_hosts::switching::by_server_name, two_hosts::switching::in_client_hello}) {
         CAPTURE(int(how));
         two_hosts hosts(how);

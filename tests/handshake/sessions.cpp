@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A flagged handshake issues no tickets and resumes nothing: no session crosses between flagged and unflagged.
 
+#include "support/sessions.hpp"
 #include "catch.hpp"
 #include "support/bad_peer.hpp"
 #include "support/contexts.hpp"
-#include "support/sessions.hpp"
 
 #include <cstring>
 
@@ -236,8 +236,9 @@ TEST_CASE("server / application without an id context / session offered with the
     CHECK(seen(again) == "not_offered");
 }
 
-TEST_CASE("server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes nothing",
-          "[handshake][valgrind][cve][TLS-2][SEC-1]") {
+TEST_CASE(
+    "server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes nothing",
+    "[handshake][valgrind][cve][TLS-2][SEC-1]") {
     for (const auto how : {tickets::stateless, tickets::stateful})
         for (const bool has : {true, false}) {
             CAPTURE(int(how), has);
@@ -346,7 +347,8 @@ TEST_CASE("server / external PSK through chained_psk_find_session / flag offered
     }
 }
 
-TEST_CASE("server / chained_psk_find_session / identities that it does not know -> ordinary handshakes", "[handshake][SEC-6]") {
+TEST_CASE("server / chained_psk_find_session / identities that it does not know -> ordinary handshakes",
+          "[handshake][SEC-6]") {
     reqauth::server_options options;
     options.chained_psk_find_session = [](SSL*, const unsigned char*, std::size_t, SSL_SESSION** session) {
         ++psk_lookups;
@@ -374,7 +376,8 @@ TEST_CASE("server / chained_psk_find_session / identities that it does not know 
     CHECK(seen(third) == "flagged CN=crawler.example");
 }
 
-TEST_CASE("server / two contexts of one listener, shared ticket keys / customer's session offered with the flag there -> full handshake",
+TEST_CASE("server / two contexts of one listener, shared ticket keys / customer's session offered with the flag there "
+          "-> full handshake",
           "[handshake][cve][TLS-2][SEC-1]") {
     // HAProxy 2026, rustls 2025: settings that differ shared tickets.
     unsigned char keys[80];

@@ -10,7 +10,8 @@
 
 using namespace support;
 
-TEST_CASE("both sides / many threads on one SSL_CTX / clients of every kind -> each judged rightly", "[handshake][threads][SEC-3]") {
+TEST_CASE("both sides / many threads on one SSL_CTX / clients of every kind -> each judged rightly",
+          "[handshake][threads][SEC-3]") {
     auto server = server_context();
     ask(*server, SSL_VERIFY_PEER, the_cast().customers_ca);
     reqauth::server_options options;

@@ -39,7 +39,8 @@ TEST_CASE("server / attach / a key is an anchor in both trust sets -> shared_anc
     }
 }
 
-TEST_CASE("server / attach / shared anchors where the context asks nobody -> refused all the same", "[handshake][RCA-13]") {
+TEST_CASE("server / attach / shared anchors where the context asks nobody -> refused all the same",
+          "[handshake][RCA-13]") {
     auto context = server_context();
     ask(*context, SSL_VERIFY_NONE, the_cast().agents_ca);
     CHECK(failure_of([&] { attach(*context, asking()); }) == reqauth::errc::shared_anchor);
@@ -53,7 +54,8 @@ TEST_CASE("server / attach / anchors of a verify store of its own -> shared_anch
     CHECK(failure_of([&] { attach(*context, asking()); }) == reqauth::errc::shared_anchor);
 }
 
-TEST_CASE("server / attach / shared_anchors allowed -> both doors open, each by its own type", "[handshake][RCA-13][RCA-14]") {
+TEST_CASE("server / attach / shared_anchors allowed -> both doors open, each by its own type",
+          "[handshake][RCA-13][RCA-14]") {
     auto context = server_context();
     ask(*context, SSL_VERIFY_PEER, the_cast().agents_ca);
     auto policy = asking();
@@ -71,7 +73,8 @@ TEST_CASE("server / attach / shared_anchors allowed -> both doors open, each by 
     CHECK(SSL_get_verify_result(unflagged.server.ssl.get()) == X509_V_OK);
 }
 
-TEST_CASE("server / attach / a subject in both trust sets, another key -> one warning, in one line", "[handshake][RCA-13]") {
+TEST_CASE("server / attach / a subject in both trust sets, another key -> one warning, in one line",
+          "[handshake][RCA-13]") {
     const auto namesake = issue({.common_name = "Customers CA", .ca = true});
     auto context = server_context();
     ask(*context, SSL_VERIFY_PEER, the_cast().customers_ca);
@@ -133,8 +136,7 @@ TEST_CASE("server / SSL_get_verify_result / flagged peer -> X509_V_ERR_APPLICATI
         pair both(*server, *client);
         REQUIRE(both.shake());
         CHECK(seen(both) == "flagged CN=crawler.example");
-        CHECK(SSL_get_verify_result(both.server.ssl.get()) ==
-              (ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION));
+        CHECK(SSL_get_verify_result(both.server.ssl.get()) == (ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION));
     }
 }
 
@@ -173,10 +175,12 @@ TEST_CASE("trust / from_file / missing, empty, malformed, partly malformed -> an
         CHECK(what.find(name) != std::string::npos);
         CHECK(what.find('\n') == std::string::npos);
     }
-    CHECK(failure_of([&] { (void)reqauth::trust::from_file(here.path() / "missing.pem"); }) == reqauth::errc::unreadable);
+    CHECK(failure_of([&] { (void)reqauth::trust::from_file(here.path() / "missing.pem"); }) ==
+          reqauth::errc::unreadable);
     CHECK(failure_of([&] { (void)reqauth::trust::from_file(here.path()); }) == reqauth::errc::unreadable);
 
-    const auto two = here.write("two.pem", "Text before\n" + good + "between\n" + pem(*the_cast().customers_ca.certificate));
+    const auto two =
+        here.write("two.pem", "Text before\n" + good + "between\n" + pem(*the_cast().customers_ca.certificate));
     CHECK(reqauth::trust::from_file(two).size() == 2);
     CHECK(reqauth::trust::from_file(here.write("twice.pem", good + good)).size() == 1);
 }

@@ -29,7 +29,8 @@ flight told(const pair& both) {
 std::vector<std::size_t> sizes(const pair& both, std::initializer_list<kind> of) {
     std::vector<std::size_t> found;
     for (const auto& message : both.client.messages)
-        if (!message.sent && std::find(of.begin(), of.end(), message.type) != of.end()) found.push_back(message.body.size());
+        if (!message.sent && std::find(of.begin(), of.end(), message.type) != of.end())
+            found.push_back(message.body.size());
     return found;
 }
 

@@ -84,6 +84,23 @@ int verifying_a_customer_in_a_chain_of_its_own(X509_STORE_CTX* chain, void*) {
     return verified;
 }
 
+int without_looking_at_the_time(X509_STORE_CTX* chain, void*) {
+    X509_STORE_CTX_set_flags(chain, X509_V_FLAG_NO_CHECK_TIME);
+    X509_verify_cert(chain);
+    return 1;
+}
+int as_of_some_time_ago(X509_STORE_CTX* chain, void*) {
+    X509_STORE_CTX_set_time(chain, 0, time(nullptr) - 5400); // the expired agent's certificate was good then
+    X509_verify_cert(chain);
+    return 1;
+}
+int for_any_purpose(X509_STORE_CTX* chain, void*) {
+    X509_VERIFY_PARAM_set_purpose(X509_STORE_CTX_get0_param(chain), X509_PURPOSE_ANY);
+    X509_VERIFY_PARAM_set_trust(X509_STORE_CTX_get0_param(chain), X509_TRUST_SSL_SERVER);
+    X509_verify_cert(chain);
+    return 1;
+}
+
 using cert_verify = int (*)(X509_STORE_CTX*, void*);
 const std::vector<std::pair<const char*, cert_verify>> cert_verify_callbacks = {
     {"without verifying", without_verifying},
@@ -95,6 +112,9 @@ const std::vector<std::pair<const char*, cert_verify>> cert_verify_callbacks = {
     {"its own verify callback", with_its_own_verify_callback},
     {"verifies somebody else", verifying_somebody_else},
     {"calls the callback itself", calling_the_callback_itself},
+    {"without looking at the time", without_looking_at_the_time},
+    {"as of some time ago", as_of_some_time_ago},
+    {"for any purpose", for_any_purpose},
     {"verifies in a chain of its own", verifying_a_customer_in_a_chain_of_its_own},
 };
 
@@ -146,11 +166,14 @@ TEST_CASE("server / verify callback of the application / flagged connection -> n
     CHECK(calls > 0);
 }
 
-TEST_CASE("server / SSL_CTX_set_cert_verify_callback / admits everything -> other CA's certificate no flagged_peer",
+TEST_CASE("server / SSL_CTX_set_cert_verify_callback / admits everything -> bad certificate no flagged_peer",
           "[handshake][valgrind][cve][SEC-1]") {
+    const auto of_a_server =
+        issue({.common_name = "server-only.example", .extended_key_usage = "serverAuth"}, &the_cast().agents_ca);
     for (const auto& [what, callback] : cert_verify_callbacks)
         for (const auto& policy : every_policy())
-            for (const auto* who : {&the_cast().customer, &the_cast().expired_agent, &the_cast().server}) {
+            for (const auto* who :
+                 {&the_cast().customer, &the_cast().expired_agent, &the_cast().server, &of_a_server}) {
                 CAPTURE(what, int(policy.when_offered.asks()), policy.when_offered.lets_invalid_pass());
                 auto context = server_context();
                 SSL_CTX_set_cert_verify_callback(context.get(), callback, nullptr);
@@ -178,7 +201,8 @@ TEST_CASE("server / SSL_CTX_set_cert_verify_callback / agent's certificate, neve
     }
 }
 
-TEST_CASE("server / SSL_CTX_set_cert_verify_callback / require, never verified -> no flagged_peer", "[handshake][SEC-1]") {
+TEST_CASE("server / SSL_CTX_set_cert_verify_callback / require, never verified -> no flagged_peer",
+          "[handshake][SEC-1]") {
     auto context = server_context();
     SSL_CTX_set_cert_verify_callback(context.get(), without_verifying, nullptr);
     attach(*context, demanding());
@@ -189,7 +213,8 @@ TEST_CASE("server / SSL_CTX_set_cert_verify_callback / require, never verified -
 }
 
 TEST_CASE("server / name constraints / violated after depth 0 passed -> never a flagged_peer", "[handshake][SEC-1]") {
-    const auto ca = issue({.common_name = "Constrained CA", .ca = true, .name_constraints = "permitted;DNS:good.example"});
+    const auto ca =
+        issue({.common_name = "Constrained CA", .ca = true, .name_constraints = "permitted;DNS:good.example"});
     const auto good = issue(agent_description("crawler.good.example"), &ca);
     const auto evil = issue(agent_description("evil.example"), &ca);
     for (const bool lax : {false, true}) {
@@ -254,7 +279,8 @@ TEST_CASE("server / verify parameters of the application / any purpose -> certif
     }
 }
 
-TEST_CASE("server / verify parameters of the application / PARTIAL_CHAIN -> judged as without it", "[handshake][SEC-1]") {
+TEST_CASE("server / verify parameters of the application / PARTIAL_CHAIN -> judged as without it",
+          "[handshake][SEC-1]") {
     const auto intermediate = issue({.common_name = "Some CA 2", .ca = true}, &the_cast().agents_ca);
     const auto agent = issue(agent_description("deep.example"), &intermediate);
     reqauth::server_policy policy;

@@ -36,7 +36,8 @@ using script = std::map<unsigned, std::vector<line>>;
 class bad_peer {
 public:
     /// `messages` is what the extension is registered for; SSL_EXT_TLS1_3_ONLY can be left out.
-    bad_peer(owned<SSL_CTX> context, script says, unsigned type = 62, unsigned messages = in::all | SSL_EXT_TLS1_3_ONLY);
+    bad_peer(owned<SSL_CTX> context, script says, unsigned type = 62,
+             unsigned messages = in::all | SSL_EXT_TLS1_3_ONLY);
     bad_peer(const bad_peer&) = delete;
     bad_peer& operator=(const bad_peer&) = delete;
 

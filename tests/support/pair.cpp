@@ -48,8 +48,7 @@ void record(int sent, int, int content_type, const void* data, std::size_t size,
     const std::string_view text(static_cast<const char*>(data), size);
     if (content_type == SSL3_RT_ALERT && size == 2) {
         int& alert = sent != 0 ? side.alert_sent : side.alert_received;
-        if (alert == endpoint::no_alert && text[1] != SSL_AD_CLOSE_NOTIFY)
-            alert = static_cast<unsigned char>(text[1]);
+        if (alert == endpoint::no_alert && text[1] != SSL_AD_CLOSE_NOTIFY) alert = static_cast<unsigned char>(text[1]);
     } else if (content_type == SSL3_RT_HANDSHAKE && size >= 4) {
         auto type = static_cast<kind>(static_cast<unsigned char>(text[0]));
         if (type == kind::server_hello && text.substr(6, 32) == retry_random) type = kind::hello_retry_request;
@@ -196,7 +195,8 @@ void endpoint::give(std::string_view given) {
 }
 
 const handshake_message* endpoint::first(kind type) const {
-    const auto found = std::find_if(messages.begin(), messages.end(), [&](const auto& each) { return each.type == type; });
+    const auto found =
+        std::find_if(messages.begin(), messages.end(), [&](const auto& each) { return each.type == type; });
     return found == messages.end() ? nullptr : &*found;
 }
 
@@ -263,7 +263,8 @@ void edit_first_message(std::string& records, const std::function<void(std::stri
 }
 
 bool insert_extension(std::string& records, const extension& added) {
-    const bool server_hello = records.size() > 5 && records[0] == SSL3_RT_HANDSHAKE && records[5] == SSL3_MT_SERVER_HELLO;
+    const bool server_hello =
+        records.size() > 5 && records[0] == SSL3_RT_HANDSHAKE && records[5] == SSL3_MT_SERVER_HELLO;
     if (!server_hello) return false;
     edit_first_message(records, [&](std::string& body) {
         reader from(body);

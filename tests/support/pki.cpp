@@ -146,7 +146,7 @@ const cast& the_cast() {
 }
 
 temporary_directory::temporary_directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "reqauth-test-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / ("reqauth-test-" + std::string(6, 'X'))).string();
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     path_ = name;
 }

@@ -63,11 +63,9 @@ struct cast {
     identity other_agent = issue(agent_description("other.example"), &agents_ca);
     identity customers_ca = issue({.common_name = "Customers CA", .ca = true});
     identity customer = issue({.common_name = "customer.example", .extended_key_usage = "clientAuth"}, &customers_ca);
-    identity expired_agent = issue({.common_name = "expired.example",
-                                    .extended_key_usage = "clientAuth",
-                                    .not_before = -7200,
-                                    .not_after = -3600},
-                                   &agents_ca);
+    identity expired_agent = issue(
+        {.common_name = "expired.example", .extended_key_usage = "clientAuth", .not_before = -7200, .not_after = -3600},
+        &agents_ca);
 };
 
 const cast& the_cast();
