@@ -139,7 +139,8 @@ TEST_CASE("server / attach / certificate that TLS 1.3 cannot use -> unsuitable_c
         return good && SSL_version(both.server.ssl.get()) == TLS1_2_VERSION;
     };
     const bool served_before = serves();
-    CHECK(served_before);
+    // OpenSSL 4.0 serves no such certificate under TLS 1.2 either.
+    CHECK((served_before || OpenSSL_version_num() >= 0x40000000UL));
     CHECK(failure_of([&] { attach(*context, asking()); }) == errc::unsuitable_context);
     CHECK(serves() == served_before);
     CHECK(SSL_CTX_has_client_custom_ext(context.get(), 62) == 0);

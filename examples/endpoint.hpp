@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// endpoint is HOST:PORT as the command line has it: a name, an IPv4 address, or an IPv6 address in brackets.
+struct endpoint {
+    std::string host; ///< without brackets
+    std::string port; ///< digits, 0 to 65535
+};
+
+/// parse_endpoint reads one; nothing where `text` is none.
+std::optional<endpoint> parse_endpoint(std::string_view text);
+
+/// to_string puts the brackets back around an IPv6 address.
+std::string to_string(const endpoint& where);
+
+/// is_ip_address tells an IPv4 or IPv6 address from a name.
+bool is_ip_address(const std::string& host);

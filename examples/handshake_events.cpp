@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "handshake_events.hpp"
+
+#include "alert_name.hpp"
+
+namespace {
+
+void note(const SSL* ssl, int where, int value) {
+    auto& events = *static_cast<handshake_events*>(SSL_get_app_data(ssl));
+    if ((where & SSL_CB_ALERT) != 0) {
+        const int description = value & 0xff; // the octet above is the level
+        if (description == SSL_AD_CLOSE_NOTIFY) return;
+        ((where & SSL_CB_READ) != 0 ? events.alert_received : events.alert_sent) = alert_name(description);
+    } else if ((where & SSL_CB_LOOP) != 0) {
+        const OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+        if (state == TLS_ST_SW_CERT_REQ) events.certificate_requested = true;
+        if (state == TLS_ST_SR_FINISHED) ++events.client_finished;
+    }
+}
+
+} // namespace
+
+void watch(SSL& ssl, handshake_events& events) {
+    SSL_set_app_data(&ssl, &events);
+    SSL_set_info_callback(&ssl, note);
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// reqauth-client: an HTTPS client that offers its certificate by the flag.
+// What concerns the library stands in make_context(); the rest is a connection and HTTP.
+
+#include "client_connection.hpp"
+#include "client_options.hpp"
+#include "command_line.hpp"
+#include "handshake_events.hpp"
+#include "json.hpp"
+#include "tls.hpp"
+#include "wire_trace.hpp"
+
+#include <reqauth/client.hpp>
+#include <reqauth/error.hpp>
+
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/x509_vfy.h>
+
+#include <algorithm>
+#include <cctype>
+#include <csignal>
+#include <filesystem>
+
+namespace {
+
+constexpr std::string_view program = "reqauth-client";
+
+/// is_uri tells "pkcs11:object=me" from a file.
+bool is_uri(const std::string& key) {
+    const auto colon = key.find(':');
+    return colon != std::string::npos && colon > 1 && !std::filesystem::exists(key) &&
+           std::all_of(key.begin(), key.begin() + static_cast<std::ptrdiff_t>(colon), [](unsigned char each) {
+               return std::isalnum(each) != 0 || each == '+' || each == '-' || each == '.';
+           });
+}
+
+/// load_credential reads --cert and --key. Who names a provider's URI on the command line vouches for
+/// the providers that OpenSSL's configuration has loaded.
+reqauth::credential load_credential(const client_options& options) {
+    if (!is_uri(options.key)) {
+        try {
+            return reqauth::credential::from_files(options.certificate, options.key);
+        } catch (const reqauth::error& error) {
+            if (error.code() == reqauth::errc::passphrase) throw usage_error(encrypted_key(options.key));
+            throw;
+        }
+    }
+    reqauth::credential_options providers;
+    OSSL_PROVIDER_do_all(
+        nullptr,
+        [](OSSL_PROVIDER* provider, void* names) {
+            static_cast<std::vector<std::string>*>(names)->emplace_back(OSSL_PROVIDER_get0_name(provider));
+            return 1;
+        },
+        &providers.providers);
+    return reqauth::credential::from_uri(options.certificate, options.key, providers);
+}
+
+/// offer_the_flag is what the library adds.
+void offer_the_flag(SSL_CTX& context, const client_options& options) {
+    reqauth::client_policy policy;
+    if (!options.certificate.empty()) policy.credential = load_credential(options);
+    policy.offer = options.offer == "always"  ? reqauth::offer::always
+                   : options.offer == "never" ? reqauth::offer::never
+                                              : reqauth::offer::when_available;
+    policy.when_unacknowledged = options.on_unacknowledged == "other"  ? reqauth::unacknowledged::as_before
+                                 : options.on_unacknowledged == "flag" ? reqauth::unacknowledged::present
+                                                                       : reqauth::unacknowledged::empty;
+    policy.when_unsatisfiable =
+        options.on_unsatisfiable == "close" ? reqauth::unsatisfiable::close : reqauth::unsatisfiable::empty;
+    for (const reqauth::flag_number flag : options.flags) policy.further_flags.insert(flag);
+    policy.flag = options.flag;
+    policy.extension = options.extension;
+    reqauth::client(policy).attach(context);
+}
+
+/// verify_the_server is as in any client.
+void verify_the_server(SSL_CTX& context, const client_options& options) {
+    SSL_CTX_set_verify(&context, SSL_VERIFY_PEER, nullptr);
+    if (options.ca.empty()) {
+        SSL_CTX_set_default_verify_paths(&context);
+        return;
+    }
+    require_readable("--ca", options.ca);
+    ERR_clear_error();
+    if (SSL_CTX_load_verify_file(&context, options.ca.c_str()) != 1)
+        throw usage_error("--ca " + options.ca + " holds no certificate in PEM: " + openssl_error());
+}
+
+context_ptr make_context(const client_options& options) {
+    context_ptr context(SSL_CTX_new(TLS_client_method()));
+    if (!context) throw std::runtime_error(openssl_error());
+    SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+    SSL_CTX_set_max_proto_version(context.get(), options.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_CTX_set_post_handshake_auth(context.get(), options.post_handshake ? 1 : 0);
+    verify_the_server(*context, options);
+    if (!options.other_certificate.empty()) {
+        require_readable("--other-cert", options.other_certificate);
+        require_readable("--other-key", options.other_key);
+        use_certificate(*context, options.other_certificate, options.other_key);
+    }
+    offer_the_flag(*context, options);
+    return context;
+}
+
+ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
+    ssl_ptr ssl(SSL_new(&context));
+    if (!ssl) throw std::runtime_error(openssl_error());
+    const char* name = options.server_name.c_str();
+    const bool named = is_ip_address(options.server_name)
+                           ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name) == 1
+                           : SSL_set1_host(ssl.get(), name) == 1 && SSL_set_tlsext_host_name(ssl.get(), name) == 1;
+    if (!named) throw usage_error("--servername " + options.server_name + " cannot be a server's name");
+    return ssl;
+}
+
+json to_json(const SSL& ssl, const handshake_events& events, const std::optional<std::string>& error) {
+    const reqauth::client_outcome outcome = reqauth::client_outcome_of(ssl);
+    return {{"event", "connection"},
+            {"ok", !error},
+            {"version", or_null(negotiated_version(ssl))},
+            {"offered", outcome.offered},
+            {"requested", outcome.requested},
+            {"acknowledged", outcome.acknowledged},
+            {"sent", to_string(outcome.sent)},
+            {"resumed", SSL_session_reused(&ssl) == 1},
+            {"alert_sent", or_null(events.alert_sent)},
+            {"alert_received", or_null(events.alert_received)},
+            {"error", or_null(error)}};
+}
+
+/// talk is the connection from its beginning to its end. Throws connection_failed.
+void talk(const client_options& options, SSL& ssl, bool& line_open) {
+    client_connection connection(options.connect, ssl);
+    connection.handshake();
+    const endpoint host{options.server_name, options.connect.port};
+    for (const std::string& path : options.get) {
+        const std::string body = connection.get(to_string(host), path, &path == &options.get.back());
+        std::fwrite(body.data(), 1, body.size(), stdout);
+        if (!body.empty()) line_open = body.back() != '\n';
+    }
+    connection.part();
+}
+
+int run(const client_options& options) {
+    const context_ptr context = make_context(options);
+    std::optional<keylog> keys;
+    if (!options.keylog.empty()) keys.emplace(*context, options.keylog);
+    handshake_events events;
+    wire_trace trace(options.extension);
+    const ssl_ptr ssl = make_ssl(*context, options);
+    watch(*ssl, events);
+    if (options.trace) trace.watch(*ssl);
+
+    std::optional<std::string> error;
+    bool line_open = false; // the last body did not end in a newline
+    try {
+        talk(options, *ssl, line_open);
+    } catch (const connection_failed& failure) {
+        error = failure.what();
+    }
+    if (options.json) {
+        if (line_open) print_line(stdout, "");
+        print_line(stdout, dump(to_json(*ssl, events, error)));
+    } else if (error) {
+        complain(program, *error, 1);
+    }
+    return error ? 1 : 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const auto read = read_client_options(argc, argv);
+        if (const int* status = std::get_if<int>(&read)) return *status;
+        std::signal(SIGPIPE, SIG_IGN);
+        return run(std::get<client_options>(read));
+    } catch (const usage_error& error) {
+        return complain(program, error.what(), 2);
+    } catch (const reqauth::error& error) {
+        return complain(program, error.what(), 2);
+    } catch (const std::exception& error) {
+        return complain(program, error.what(), 1);
+    }
+}

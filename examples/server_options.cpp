@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server_options.hpp"
+
+#include "command_line.hpp"
+
+std::variant<server_options, int> read_server_options(int argc, char** argv) {
+    server_options chosen;
+    std::string listen = to_string(chosen.listen);
+    CLI::App app("An HTTPS server that asks for a client certificate only where the client offers one,\n"
+                 "by the TLS flag request_client_auth. GET / shows a visitor how they were seen, GET /debug the same\n"
+                 "in JSON.",
+                 "reqauth-server");
+    app.option_defaults()->always_capture_default();
+    app.get_formatter()->column_width(34);
+
+    app.add_option("--listen", listen, "address; port 0 picks a free one")->type_name("HOST:PORT");
+    app.add_option("--cert", chosen.certificate, "server certificate chain, PEM")
+        ->required()
+        ->type_name("FILE")
+        ->always_capture_default(false);
+    app.add_option("--key", chosen.key, "its private key, PEM")->required()->type_name("FILE");
+    app.add_option("--bots-ca", chosen.bots_ca,
+                   "trust anchors for clients that send the flag; without it the flag is ignored")
+        ->type_name("FILE");
+    app.add_option("--default-ca", chosen.default_ca, "trust anchors for clients whose flag is absent or ignored")
+        ->type_name("FILE");
+    app.add_option("--default-auth", chosen.default_auth, "whether those clients are asked at all")
+        ->check(CLI::IsMember({"none", "request", "require"}));
+    app.add_option("--on-missing", chosen.on_missing, "a flagged client that sends an empty Certificate")
+        ->check(CLI::IsMember({"continue", "fail"}));
+    app.add_option("--on-invalid", chosen.on_invalid,
+                   "a flagged client whose certificate does not verify; continue: it is a guest")
+        ->check(CLI::IsMember({"fail", "continue"}));
+    app.add_flag("--beside-required", chosen.beside_required, "accept the flag although --default-auth require");
+    app.add_option("--ca-names", chosen.ca_names, "name the agents' CAs in the request")
+        ->check(CLI::IsMember({"on", "off"}));
+    app.add_option("--flag", chosen.flag, "flag number")->type_name("N");
+    app.add_option("--extension", chosen.extension, "extension type")->type_name("N");
+    app.add_flag("--post-handshake", chosen.post_handshake, "ask for a certificate after the handshake, on GET /pha");
+    app.add_flag("--tls1.2", chosen.tls12, "allow TLS 1.2 too");
+    app.add_option("--threads", chosen.threads, "worker threads")->type_name("N")->check(CLI::Range(1, 1024));
+    app.add_option("--max-connections", chosen.max_connections, "stop after N connections")->type_name("N");
+    app.add_option("--keylog", chosen.keylog, "append an NSS key log")->type_name("FILE");
+    app.add_flag("--json", chosen.json, "one JSON object a line on standard output");
+    app.add_flag("--trace", chosen.trace, "each handshake message and its flags on standard error");
+    if (const auto status = parse(app, argc, argv)) return *status;
+
+    const auto where = parse_endpoint(listen);
+    if (!where) throw usage_error("--listen " + listen + " is not HOST:PORT (an IPv6 address stands in brackets)");
+    chosen.listen = *where;
+    if (chosen.max_connections == 0) throw usage_error("--max-connections 0 would serve nobody: give 1 or more");
+    if (chosen.default_auth == "none" && !chosen.default_ca.empty())
+        throw usage_error("--default-ca is for clients that are asked: add --default-auth request or require");
+    if (chosen.on_missing == "fail" && chosen.on_invalid == "continue")
+        throw usage_error("--on-missing fail and --on-invalid continue exclude each other: a bad certificate would "
+                          "pass where none does not");
+    return chosen;
+}
