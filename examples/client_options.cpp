@@ -47,8 +47,8 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
                    "else empty")
         ->check(CLI::IsMember({"empty", "other", "flag"}));
     app.add_option("--on-unsatisfiable", chosen.on_unsatisfiable,
-                   "answer to a request whose authorities or algorithms --cert cannot meet")
-        ->check(CLI::IsMember({"empty", "close"}))
+                   "answer to a request whose authorities or algorithms --cert cannot meet; present: --cert even so")
+        ->check(CLI::IsMember({"empty", "close", "present"}))
         ->capture_default_str();
     app.add_option("--flag", chosen.flag, "flag number")->type_name("N")->capture_default_str();
     app.add_option("--extension", chosen.extension, "extension type")->type_name("N")->capture_default_str();

@@ -68,8 +68,9 @@ void offer_the_flag(SSL_CTX& context, const client_options& options) {
     policy.when_unacknowledged = options.on_unacknowledged == "other"  ? reqauth::unacknowledged::as_before
                                  : options.on_unacknowledged == "flag" ? reqauth::unacknowledged::present
                                                                        : reqauth::unacknowledged::empty;
-    policy.when_unsatisfiable =
-        options.on_unsatisfiable == "close" ? reqauth::unsatisfiable::close : reqauth::unsatisfiable::empty;
+    policy.when_unsatisfiable = options.on_unsatisfiable == "close"     ? reqauth::unsatisfiable::close
+                                : options.on_unsatisfiable == "present" ? reqauth::unsatisfiable::present
+                                                                        : reqauth::unsatisfiable::empty;
     for (const reqauth::flag_number flag : options.flags) policy.further_flags.insert(flag);
     policy.flag = options.flag;
     policy.extension = options.extension;

@@ -23,7 +23,7 @@ struct loaded_credential;
 struct credential_options {
     /// Gives the passphrase of an encrypted key or the PIN of a token; `what` is the file or URI.
     /// No function, or no value: such a key is an error. The terminal is never opened.
-    std::function<std::optional<std::string>(const std::string& what)> passphrase;
+    std::function<std::optional<std::string>(const std::string& what)> passphrase = {};
 
     /// The OpenSSL providers whose keys count as directly available (RCA-6). A key of any other
     /// provider is an error: it may sit on a card or behind a dialog. Naming one here vouches that
@@ -103,13 +103,13 @@ struct certificate_callback {
 /// | unacknowledged  | what `when_unacknowledged` says                                      |
 struct client_policy {
     /// Presented when the server acknowledges the flag.
-    std::optional<reqauth::credential> credential;
+    std::optional<reqauth::credential> credential = {};
     reqauth::offer offer = reqauth::offer::when_available;
     unacknowledged when_unacknowledged = unacknowledged::as_before;
     unsatisfiable when_unsatisfiable = unsatisfiable::empty;
 
     /// Other flags to propose in the same extension (FLAG-10). What they mean is the application's.
-    flag_set further_flags;
+    flag_set further_flags = {};
 
     /// The numbers in use. They must be what the server uses.
     flag_number flag = request_client_auth;
@@ -117,7 +117,7 @@ struct client_policy {
 
     /// libreqauth takes the slot of SSL_CTX_set_cert_cb, which has no getter. An application with such
     /// a callback hands it over here: it runs first, as before (SEC-6).
-    certificate_callback chained_certificate_callback;
+    certificate_callback chained_certificate_callback = {};
 };
 
 /// client offers the flag on SSL_CTXs and answers what comes of it.

@@ -100,7 +100,7 @@ struct server_options {
     /// Decides whether this ClientHello's flag is considered at all; false: it is ignored. Runs once
     /// per ClientHello that has the flag, in the thread of the handshake, several at a time. If it
     /// throws, the handshake ends with internal_error (SEC-2). Default: always.
-    std::function<bool(const client_hello&)> accept;
+    std::function<bool(const client_hello&)> accept = {};
 
     /// The numbers in use. They must be what the clients use.
     flag_number flag = request_client_auth;
@@ -113,7 +113,7 @@ struct server_options {
     /// The value given to SSL_CTX_set_session_id_context, if an SSL is used for several connections
     /// by SSL_clear. OpenSSL has no getter for it, and a flagged ClientHello that offers a session
     /// replaces it on its SSL; where it is not given, later sessions of that SSL do not resume.
-    std::vector<unsigned char> session_id_context;
+    std::vector<unsigned char> session_id_context = {};
 
     /// Says that the SSL_CTX has a servername or certificate callback, which chooses the certificate
     /// of each connection. Only needed where attach refuses an SSL_CTX over its certificate
