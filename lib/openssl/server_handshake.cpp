@@ -47,6 +47,11 @@ std::string_view extensions_around(SSL* ssl, std::string_view ours) {
     const std::size_t left = SSL_client_hello_get0_ciphers(ssl, &ciphers);
     if (ciphers == nullptr) throw error(errc::openssl, "the ClientHello cannot be read");
     const unsigned char* methods = ciphers + left;
+    // Nothing is read before it is plain that the two stand in one ClientHello.
+    constexpr std::ptrdiff_t most = 1 + 255 + 2 + 65535;
+    const auto* after = reinterpret_cast<const unsigned char*>(ours.data());
+    if (ours.empty() || std::less<>()(after, methods) || after - methods > most)
+        throw error(errc::openssl, "the ClientHello is not laid out as it was");
     const unsigned char* size = methods + 1 + methods[0];
     const auto* begin = reinterpret_cast<const char*>(size + 2);
     const std::string_view extensions(begin, static_cast<std::size_t>(size[0]) << 8U | size[1]);
