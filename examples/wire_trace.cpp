@@ -51,6 +51,7 @@ std::string type_name(std::size_t type) {
     case SSL3_MT_END_OF_EARLY_DATA: return "EndOfEarlyData";
     case SSL3_MT_ENCRYPTED_EXTENSIONS: return "EncryptedExtensions";
     case SSL3_MT_CERTIFICATE: return "Certificate";
+    case 25: return "CompressedCertificate"; // RFC 8879; OpenSSL has a name for it from 3.2 on
     case SSL3_MT_SERVER_KEY_EXCHANGE: return "ServerKeyExchange";
     case SSL3_MT_CERTIFICATE_REQUEST: return "CertificateRequest";
     case SSL3_MT_SERVER_DONE: return "ServerHelloDone";
