@@ -49,7 +49,7 @@ void attach_to(SSL_CTX& context, const attached& sides);
 /// where the context cannot carry the flag at all.
 [[nodiscard]] ssl_handle probe_of(SSL_CTX& context);
 
-/// checked_numbers throws error{contradiction} unless the numbers can be used.
+/// check_numbers throws error{contradiction} unless the numbers can be used.
 void check_numbers(flag_number flag, extension_type extension);
 
 } // namespace reqauth::detail

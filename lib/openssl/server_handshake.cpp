@@ -263,7 +263,6 @@ void on_handshake_event(const SSL* watched, int event, int value) {
     overrides::info_callback passed_on = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
     if (kept != nullptr) {
         passed_on = kept->put_aside.info_of_application(ssl);
-        const bool alert = (event & SSL_CB_ALERT) != 0;
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             const server_side* side = server_of(ssl);
@@ -281,7 +280,8 @@ void on_handshake_event(const SSL* watched, int event, int value) {
             if (exchange.decided == verdict::accept && exchange.server_random == server_random_of(ssl) && !shown_ok &&
                 SSL_get_verify_result(ssl) == X509_V_OK && looked_at)
                 SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
-        } else if (alert && value >> 8 == SSL3_AL_FATAL) {
+        } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {
+            // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
             kept->put_aside.handshake_ended(ssl);
         }
     }

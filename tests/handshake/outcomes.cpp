@@ -212,6 +212,30 @@ TEST_CASE("server / none / flag offered -> ignored, no request", "[handshake][va
     CHECK_FALSE(reqauth::client_outcome_of(*both.client.ssl).requested);
 }
 
+TEST_CASE(
+    "server / require / fatal user_canceled before the Certificate, which OpenSSL passes over -> judged all the same",
+    "[handshake][SEC-1][SEC-2]") {
+    for (const bool customer : {false, true}) {
+        auto context = server_context();
+        ask(*context, SSL_VERIFY_NONE, the_cast().customers_ca);
+        attach(*context, demanding());
+        auto policy = without_credential();
+        policy.when_unsatisfiable = reqauth::unsatisfiable::present;
+        if (customer) policy.credential = credential_of(the_cast().customer);
+        const auto client = attached_client(policy);
+        pair both(*context, *client);
+        int flights = 0;
+        both.to_server = [&](std::string& records) { // in the clear, as anybody on the way could send it
+            if (!records.empty() && ++flights == 2) records.insert(0, octets({21, 3, 3, 0, 2, 2, 90}));
+        };
+        CHECK_FALSE(both.shake());
+        CHECK(flights >= 2);
+        CHECK(both.server.alert_received == 90);
+        CHECK_FALSE(both.server.good());
+        CHECK(alert_to_client(both) == (customer ? "unknown CA" : "certificate required"));
+    }
+}
+
 TEST_CASE("server / SSL_CTX requires a certificate of everyone / flag offered -> ignored, its own trust",
           "[handshake][valgrind][SEC-7]") {
     auto context = server_context();
