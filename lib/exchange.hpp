@@ -3,6 +3,7 @@
 
 // One connection's facts about the flag, as each side gathers them. Plain data: no OpenSSL.
 
+#include "mark.hpp"
 #include "policy.hpp"
 
 #include <reqauth/flags.hpp>
@@ -22,8 +23,10 @@ using hello_random = std::array<std::uint8_t, 32>;
 struct heard {
     hello_random client_random{};
     flag_set flags;
+    std::int64_t at = 0;            ///< when it came, in seconds
     bool offered = false;           ///< it had the flag
     bool wanted = false;            ///< and the predicate did not turn it down
+    sha256_digest scope{};          ///< which sessions it may resume, and what a new one belongs to
     std::shared_ptr<const void> by; ///< the server whose predicate was asked: only compared
 };
 
@@ -41,7 +44,9 @@ struct server_exchange {
     std::optional<heard> before_retry;         ///< the one before a HelloRetryRequest, for TLS-1's comparison only
     std::optional<hello_random> server_random; ///< names the handshake in which `decided` was decided
     verdict decided = verdict::ignore;
-    witnessed witness;
+    witnessed witness;           ///< of this handshake, or of the one whose session this one resumed
+    bool vouched = false;        ///< the session that was resumed has a mark for just this outcome
+    bool agents_session = false; ///< the session that was resumed is a flagged client's, whatever was decided now
 };
 
 /// client_exchange is a client's record of one handshake.

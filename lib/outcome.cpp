@@ -40,7 +40,8 @@ std::optional<reason> conclude(const server_exchange* exchange, const findings& 
     if (!heard_now(exchange, now) || !exchange->hello->offered) return reason::not_offered;
     if (!decided_now(exchange, now) || exchange->decided != verdict::accept) return reason::ignored;
     //= SEC-1
-    if (now.resumed) return reason::not_vouched;
+    //= RCA-16
+    if (now.resumed && !exchange->vouched) return reason::not_vouched;
     if (exchange->witness.failed) return reason::invalid;
     if (!now.certificate) return reason::empty;
     if (!exchange->witness.held || exchange->witness.leaf != now.leaf) return reason::not_witnessed;
@@ -55,7 +56,7 @@ server_outcome progress(const server_exchange* exchange, const findings& now) no
     out.flags = exchange->hello->flags;
     if (!out.offered || !decided_now(exchange, now) || exchange->decided != verdict::accept) return out;
     out.accepted = true;
-    if (now.resumed) return out;
+    if (now.resumed && !exchange->vouched) return out;
     if (exchange->witness.failed) {
         out.certificate = answer::invalid;
         out.verify_error = exchange->witness.error;

@@ -3,17 +3,26 @@
 
 namespace reqauth::detail {
 
+namespace {
+
+// OpenSSL has resumed an agent's session where everybody must be somebody else: nothing else ends it.
+verdict ignored(const circumstances& now) noexcept {
+    //= TLS-2
+    return now.agents_session && now.everyone_required ? verdict::refuse : verdict::ignore;
+}
+
+} // namespace
+
 verdict decide(const circumstances& now) noexcept {
     //= RCA-8
-    if (!now.offered || now.asks == client_auth::mode::none) return verdict::ignore;
+    if (!now.offered || now.asks == client_auth::mode::none) return ignored(now);
     //= SEC-5
-    if (!now.same_server) return verdict::ignore;
-    if (!now.wanted) return verdict::ignore;
+    if (!now.same_server || !now.wanted) return ignored(now);
     //= SEC-7
-    if (now.everyone_required && !now.beside_required) return verdict::ignore;
-    // Nothing vouches for a session that OpenSSL resumed although a flagged ClientHello resumes none.
+    if (now.everyone_required && !now.beside_required) return ignored(now);
+    // Nothing vouches for it: an external PSK, or a session of another outcome. It cannot be undone.
     //= SEC-1
-    if (now.resumed && now.asks == client_auth::mode::require) return verdict::refuse;
+    if (now.resumed && !now.vouched && now.asks == client_auth::mode::require) return verdict::refuse;
     return verdict::accept;
 }
 

@@ -22,6 +22,8 @@ struct circumstances {
     bool everyone_required; ///< the SSL_CTX requires a certificate of everyone
     bool beside_required;   ///< and the policy lets agents in beside
     bool resumed;           ///< the handshake resumes a session: no CertificateRequest can be sent
+    bool vouched;           ///< and the session has a mark for just this outcome
+    bool agents_session;    ///< and it is a flagged client's, vouched for or not
 };
 
 [[nodiscard]] verdict decide(const circumstances& now) noexcept;

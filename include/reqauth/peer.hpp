@@ -34,8 +34,8 @@ struct subject_alt_name {
 [[nodiscard]] REQAUTH_EXPORT std::string to_string(const subject_alt_name& name);
 
 /// flagged_peer is a client that offered the flag, was accepted, and whose certificate this very
-/// connection verified against the policy's trust anchors, with the library's own verify callback
-/// as the witness (SEC-1). Only peer_of makes one.
+/// connection, or the session that it resumed, verified against the policy's trust anchors, with the
+/// library's own verify callback as the witness (SEC-1). Only peer_of makes one.
 ///
 /// It says nothing about the application's own client authentication: what a flagged_peer may do
 /// is for a policy of its own (RCA-14).
@@ -51,8 +51,14 @@ public:
     [[nodiscard]] const std::array<std::uint8_t, 32>& thumbprint() const noexcept;
     /// certificate is the verified leaf. Owned by this object: X509_up_ref it to keep it longer.
     [[nodiscard]] X509& certificate() const noexcept;
-    /// chain is the verified chain, leaf first and anchor last. Owned as the leaf is.
+    /// chain is the verified chain, leaf first and anchor last; of a resumed connection it is the leaf
+    /// alone, since tickets carry no more. Owned as the leaf is.
     [[nodiscard]] const std::vector<X509*>& chain() const noexcept;
+    /// resumed says that an earlier handshake verified the certificate, and this one resumed its session.
+    [[nodiscard]] bool resumed() const noexcept;
+    /// from_early_data says that the server accepted early data (0-RTT) on this connection. What came in
+    /// it can be a replay of what the agent sent once (TLS-4): serve only what is safe to repeat by it.
+    [[nodiscard]] bool from_early_data() const noexcept;
 
 private:
     friend struct detail::peer_maker;
@@ -67,7 +73,7 @@ enum class reason {
     empty,                ///< asked, the client sent an empty Certificate
     invalid,              ///< the certificate did not verify; verify_error says why
     not_witnessed,        ///< the handshake ended well, but the library's own verify callback never saw it do so
-    not_vouched,          ///< a resumed session that nothing vouches for
+    not_vouched,          ///< a resumed session that nothing vouches for: an external PSK, or another policy's
     handshake_unfinished, ///< the handshake goes on, or failed
 };
 
@@ -97,8 +103,9 @@ struct server_outcome {
     bool offered = false;
     /// The policy accepted it: a CertificateRequest acknowledged the flag, or this is a resumption.
     bool accepted = false;
-    /// What became of the certificate that the flag asked for in this handshake; a later post-handshake
-    /// authentication changes nothing here. `awaited`: asked, and no answer was judged, because the
+    /// What became of the certificate that the flag asked for in this handshake, or in the one whose session
+    /// it resumed: `verified`, if that is vouched for. A later post-handshake authentication changes nothing
+    /// here. `awaited`: asked, and no answer was judged, because the
     /// handshake goes on or failed first.
     enum class answer { not_asked, awaited, empty, verified, invalid } certificate = answer::not_asked;
     /// An X509_V_ERR_ value where `certificate` is invalid; 0 where the library's verify callback did not

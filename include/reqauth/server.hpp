@@ -5,6 +5,7 @@
 #include <reqauth/flags.hpp>
 #include <reqauth/trust.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -79,6 +80,18 @@ struct server_policy {
     /// so that code which knows only OpenSSL does not take an agent for a verified customer (SEC-8).
     /// True: X509_V_OK. Danger: any such check then lets every agent pass.
     bool verify_result_ok = false;
+
+    /// Refuses early data (0-RTT) of every client that offers the flag, on all SSL_CTXs of the server where
+    /// one policy says so, since it is decided before the SSL_CTX is settled. The handshake goes on
+    /// without it. Default: the SSL_CTX's own setting stands, and flagged_peer::from_early_data tells.
+    bool refuse_early_data = false;
+
+    /// The value that this SSL_CTX was given by SSL_CTX_set_session_id_context, if clients whose flag is ignored
+    /// are to have sessions, or if an SSL is used for several connections by SSL_clear. OpenSSL has no getter for
+    /// it, and a flagged ClientHello replaces it on its SSL. Default: ignored clients get no tickets, and later
+    /// sessions of that SSL resume only if they are a verified agent's. Danger: it takes the server name for
+    /// enough to tell the SSL_CTXs of one listener apart; where something else chooses, leave it out.
+    std::vector<unsigned char> session_id_context = {};
 };
 
 /// client_hello is what a predicate sees of a ClientHello. It is a view: valid during the call only.
@@ -102,6 +115,17 @@ struct server_options {
     /// throws, the handshake ends with internal_error (SEC-2). Default: always.
     std::function<bool(const client_hello&)> accept = {};
 
+    /// How long a verified agent's sessions resume without being verified again: counted from the
+    /// verification, however often a ticket is renewed. The certificates' expiry may end it earlier, and so
+    /// may a smaller SSL_CTX_set_timeout (OpenSSL's own two hours count as none). The clock is the real one,
+    /// whatever trust::with_time says.
+    /// Zero: no ticket is issued, and nothing resumes. At most seven days, TLS 1.3's own limit.
+    std::chrono::seconds max_session_age = std::chrono::hours(1);
+
+    /// Keeps apart the sessions of servers that share ticket keys or a session cache. Those of servers
+    /// with equal labels, policies and options resume on each other: the nodes of a fleet. No secret.
+    std::string label = {};
+
     /// The numbers in use. They must be what the clients use.
     flag_number flag = request_client_auth;
     extension_type extension = tls_flags_extension;
@@ -110,22 +134,32 @@ struct server_options {
     /// application with such a callback hands it over here; it runs as before (SEC-6).
     psk_find_session chained_psk_find_session = nullptr;
 
-    /// The value given to SSL_CTX_set_session_id_context, if an SSL is used for several connections
-    /// by SSL_clear. OpenSSL has no getter for it, and a flagged ClientHello that offers a session
-    /// replaces it on its SSL; where it is not given, later sessions of that SSL do not resume.
-    std::vector<unsigned char> session_id_context = {};
-
     /// Says that the SSL_CTX has a servername or certificate callback, which chooses the certificate
     /// of each connection. Only needed where attach refuses an SSL_CTX over its certificate
     /// (unsuitable_context): OpenSSL has no getter for those callbacks.
     bool certificate_is_chosen_by_callback = false;
 };
 
-/// attachment is what attach found worth saying.
+namespace detail {
+struct attached_policy;
+struct listener;
+}
+
+/// attachment is what attach gives: what it found worth saying, and a name for this SSL_CTX's policy, to
+/// replace it by. Does not keep the SSL_CTX alive.
 struct attachment {
     /// One line each. A CA's subject that stands in both trust sets with different keys (RCA-13):
     /// legitimate in a rollover, a mistake otherwise.
     std::vector<std::string> warnings;
+
+    /// handle is the library's own view of it.
+    std::weak_ptr<detail::attached_policy> handle;
+};
+
+/// replacement is a new policy for an SSL_CTX that was attached.
+struct replacement {
+    attachment where;
+    server_policy policy;
 };
 
 /// server answers the flag on the SSL_CTXs of one listener: all those between which it can switch,
@@ -148,13 +182,22 @@ public:
     /// be enumerated and are not seen), contradiction, openssl.
     attachment attach(SSL_CTX& context, server_policy policy);
 
+    /// replace gives SSL_CTXs of this server new policies, all of them at one moment, while they serve.
+    /// Handshakes that have begun end under the policies with which they began, and none fails over it;
+    /// sessions made under other policies or trust stop resuming: those clients are verified anew (SEC-4).
+    /// So are those of the server's other SSL_CTXs, since sessions are looked up before the SSL_CTX is settled.
+    /// Any thread may call it at any time; the SSL_CTXs must still exist.
+    ///
+    /// Gives warnings as attach does. Throws error as attach does for a policy, and contradiction where an
+    /// SSL_CTX is gone, is not of this server, or is named twice; then everything stays as it was.
+    std::vector<std::string> replace(std::vector<replacement> replacements);
+
     server(server&&) noexcept;
     server& operator=(server&&) noexcept;
     ~server();
 
 private:
-    struct state;
-    std::shared_ptr<state> state_;
+    std::shared_ptr<detail::listener> listener_;
 };
 
 } // namespace reqauth

@@ -4,11 +4,17 @@
 #include <reqauth/export.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string_view>
+#include <vector>
+
+extern "C" {
+typedef struct x509_store_st X509_STORE;
+}
 
 namespace reqauth {
 
@@ -16,23 +22,98 @@ namespace detail {
 struct trust_store;
 }
 
-/// trust is a set of trust anchors: the certificates under which one outcome's clients are verified,
-/// and nothing else. The system's roots are never in it, whatever is missing (SEC-2).
+/// spki_pin is SHA-256 over the DER of a key's SubjectPublicKeyInfo, as `openssl pkey -pubin -outform DER` writes it.
+using spki_pin = std::array<std::uint8_t, 32>;
+
+/// purpose is what every certificate of a chain must be fit for, by its key usages.
+enum class purpose {
+    client, ///< TLS client authentication
+    server, ///< TLS server authentication: public CAs no longer issue for clients
+    any,    ///< anything. Danger: a certificate that was issued for mail or code then opens the door, too.
+};
+
+/// trust is a set of trust anchors with all that decides about a chain that ends in one: the certificates
+/// under which one outcome's clients are verified, revocation lists, pins and verify parameters, and nothing
+/// else. The system's roots are never in it, whatever is missing (SEC-2).
 ///
-/// Immutable and cheap to copy: copies share the anchors. Any thread may use it.
+/// Immutable and cheap to copy: copies share everything. Each with_… gives a new trust and leaves this one as
+/// it is; it throws error{openssl} where memory ends. Any thread may use it. Files are read at load, never in a
+/// handshake, and nothing here depends on the clock at load: what has expired is refused in the handshake.
 class REQAUTH_EXPORT trust {
 public:
-    /// from_file reads every certificate of a PEM file. Text between the PEM blocks is skipped.
-    /// Throws error{unreadable} if it cannot be read, error{malformed} naming the file and the
-    /// certificate's place in it if it holds none, or one that is broken: never a part of a file.
+    /// from_file reads every certificate of a PEM file, and every CRL if it has some: those are used as
+    /// with_crls has it. Text between the PEM blocks is skipped.
+    /// Throws error{unreadable} if it cannot be read, error{malformed} naming the file and the block's
+    /// place in it if it holds no certificate, or a block that is broken or none of the two: never a part
+    /// of a file.
     [[nodiscard]] static trust from_file(const std::filesystem::path& pem, openssl_scope scope = {});
 
-    /// from_pem reads the same from memory; `name` stands for the file in errors.
+    /// from_directory reads every file whose name ends in .pem, .crt, .cer or .crl as from_file does, but not
+    /// the directories in it. A file may hold certificates, CRLs or both. Other names are skipped, so
+    /// OpenSSL's hash links (abcd1234.0) are.
+    /// Throws as from_file, naming the file; error{malformed} if there is no such file, or no certificate in
+    /// any; error{unreadable} also for what is no regular file, as a link to nowhere.
+    [[nodiscard]] static trust from_directory(const std::filesystem::path& directory, openssl_scope scope = {});
+
+    /// from_pem reads the same as from_file from memory; `name` stands for the file in errors.
     [[nodiscard]] static trust from_pem(std::string_view pem, std::string_view name = "PEM text",
                                         openssl_scope scope = {});
 
-    /// size is the number of different anchors.
+    /// from_store copies the certificates and CRLs that `store` holds now; later changes of it change
+    /// nothing here. CRLs in it are used as with_crls has it, whatever its flags. Of its X509_VERIFY_PARAM it
+    /// takes depth, time, PARTIAL_CHAIN and CRL_CHECK_ALL. The purpose has no getter in OpenSSL and is not
+    /// taken. What a lookup finds on demand, as a hashed directory, cannot be enumerated and is not taken:
+    /// use from_directory.
+    /// Throws error{malformed} if there is no certificate in it, or one with uses or rejections of OpenSSL's
+    /// own (TRUSTED CERTIFICATE); error{contradiction} if its parameters have a host name, an address or a
+    /// flag that trust has no setting for, or CRL_CHECK without a CRL; error{openssl}.
+    [[nodiscard]] static trust from_store(X509_STORE& store);
+
+    /// with_crls adds the CRLs of a PEM text; from then on revocation is checked. A certificate that a CRL
+    /// of its issuer names is refused, the leaf's and those of CAs between it and the anchor. The leaf's
+    /// issuer must have a CRL here, and every CRL that is used must be in force: otherwise the client is
+    /// refused. A CA without a CRL passes, unless with_crls_for_every_ca. A CRL of an issuer that is no anchor
+    /// is kept, as it may be for a CA that the client sends. Of several of one issuer OpenSSL takes the newest.
+    /// Throws error{malformed}, naming `name` and the block, if there is no CRL, a broken one, a block that is
+    /// none; a delta CRL, an indirect one or one for some reasons only, which OpenSSL would pass over; or one
+    /// in the name of an anchor that is not signed with an anchor's key.
+    [[nodiscard]] trust with_crls(std::string_view pem, std::string_view name = "PEM text",
+                                  openssl_scope scope = {}) const;
+
+    /// with_crls_from_file reads the same from a file. Throws error{unreadable} as well.
+    [[nodiscard]] trust with_crls_from_file(const std::filesystem::path& pem, openssl_scope scope = {}) const;
+
+    /// with_crls_for_every_ca refuses a chain in which a CA other than the anchor has an issuer without a CRL
+    /// here. Throws error{contradiction} if there is no CRL yet: add those first.
+    [[nodiscard]] trust with_crls_for_every_ca() const;
+
+    /// with_pins adds pins: from then on a verified chain must hold one of these keys, as the leaf's, the
+    /// anchor's or in between. Throws error{contradiction} if there is none.
+    [[nodiscard]] trust with_pins(const std::vector<spki_pin>& pins) const;
+
+    /// with_depth sets how many CAs may stand between leaf and anchor. Default: OpenSSL's, 100.
+    [[nodiscard]] trust with_depth(std::uint16_t most) const;
+
+    /// with_purpose sets what the certificates must be fit for. Default: purpose::client.
+    [[nodiscard]] trust with_purpose(purpose what) const;
+
+    /// with_time verifies as if it were `then`, to the second, for ever. For tests, and for a clock that is
+    /// wrong. Danger: what expires or is revoked after `then` stays good. Sessions go by the real clock all
+    /// the same. Default: the time of the handshake.
+    [[nodiscard]] trust with_time(std::chrono::system_clock::time_point then) const;
+
+    /// with_partial_chains makes each certificate here an anchor that ends a chain, also one that is not
+    /// self-signed: an intermediate without its root, or an agent's own. Default: a chain ends in a
+    /// self-signed certificate.
+    [[nodiscard]] trust with_partial_chains() const;
+
+    /// size is the number of different anchors; crl_count that of different CRLs.
     [[nodiscard]] std::size_t size() const noexcept;
+    [[nodiscard]] std::size_t crl_count() const noexcept;
+
+    /// digest is SHA-256 over all that decides: each anchor, CRL and pin, in whatever order they came, and
+    /// every setting. Equal for equal trust in any process on any machine, other for other trust.
+    [[nodiscard]] const std::array<std::uint8_t, 32>& digest() const noexcept;
 
     trust(const trust&) noexcept;
     trust(trust&&) noexcept;

@@ -20,7 +20,6 @@ int copy_connection(CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** kept, int, lo
         auto copy = std::make_unique<connection>();
         copy->put_aside = from->put_aside;
         copy->own = from->own;
-        copy->decided_by = from->decided_by;
         *kept = copy.release();
         return 1;
     });

@@ -13,12 +13,32 @@
 
 namespace reqauth::detail {
 
+/// considered is what decides which sessions a ClientHello may resume.
+struct considered {
+    hello_random client_random{};
+    std::int64_t at = 0; ///< when it came, in seconds
+    bool wanted = false; ///< the predicate's answer
+    sha256_digest scope{};
+};
+
 struct connection {
     server_exchange server;
     client_exchange client;
 
-    /// The policy under which `server` was decided: one snapshot from the decision to the end.
-    std::shared_ptr<const server_side> decided_by;
+    /// The policies of the listener, as they were when this handshake's ClientHello came, and the one of
+    /// them that decided. Kept to the end of the connection.
+    std::shared_ptr<listener> of;
+    std::shared_ptr<const policies> snapshot;
+    const policies::entry* decided_by = nullptr; ///< in `snapshot`
+    /// Where the first ClientHello of this handshake arrived. Compared, never followed.
+    const attached_policy* arrived_at = nullptr;
+
+    /// What was found about a ClientHello that presents sessions, before it is parsed.
+    std::optional<considered> early;
+
+    /// Until when this connection's session may be relied on, where it is a verified agent's; else 0.
+    std::int64_t deadline = 0;
+
     overrides put_aside;
     client_certificates own;
 

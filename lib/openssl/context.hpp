@@ -5,6 +5,7 @@
 
 #include "../exchange.hpp"
 #include "../rules.hpp"
+#include "listener.hpp"
 #include "trust_store.hpp"
 
 #include <reqauth/client.hpp>
@@ -15,12 +16,6 @@
 
 namespace reqauth::detail {
 
-/// server_side is one SSL_CTX's part in a server: the server's options and this SSL_CTX's policy.
-struct server_side {
-    std::shared_ptr<const server_options> options; ///< shared by all SSL_CTXs of one server: its identity
-    server_policy policy;
-};
-
 /// client_side is one client's policy and what follows from it.
 struct client_side {
     client_policy policy;
@@ -30,7 +25,7 @@ struct client_side {
 
 /// attached is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
 struct attached {
-    std::shared_ptr<const server_side> server;
+    std::shared_ptr<attached_policy> server;
     std::shared_ptr<const client_side> client;
     /// The application's client_cert_cb, as it was when the client was attached.
     int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;

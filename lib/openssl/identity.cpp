@@ -63,7 +63,7 @@ subject_alt_name alt_name_of(const GENERAL_NAME* name) {
 
 } // namespace
 
-std::shared_ptr<const identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) {
+std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) {
     auto who = std::make_shared<identity>();
     who->thumbprint = sha256(leaf);
     who->subject = name_text(X509_get_subject_name(&leaf));
@@ -78,6 +78,7 @@ std::shared_ptr<const identity> identity_of(X509& leaf, const STACK_OF(X509) * c
         for (int i = 0; i < sk_X509_num(who->chain.get()); ++i)
             who->chain_view.push_back(sk_X509_value(who->chain.get(), i));
     }
+    if (who->chain_view.empty()) who->chain_view.push_back(who->leaf.get());
     return who;
 }
 
@@ -88,6 +89,8 @@ const std::vector<subject_alt_name>& flagged_peer::alt_names() const noexcept { 
 const std::array<std::uint8_t, 32>& flagged_peer::thumbprint() const noexcept { return who_->thumbprint; }
 X509& flagged_peer::certificate() const noexcept { return *who_->leaf; }
 const std::vector<X509*>& flagged_peer::chain() const noexcept { return who_->chain_view; }
+bool flagged_peer::resumed() const noexcept { return who_->resumed; }
+bool flagged_peer::from_early_data() const noexcept { return who_->from_early_data; }
 
 std::string to_string(const subject_alt_name& name) {
     using kind = subject_alt_name::kind;

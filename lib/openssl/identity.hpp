@@ -17,9 +17,12 @@ struct identity {
     std::string subject;
     std::vector<subject_alt_name> alt_names;
     std::array<std::uint8_t, 32> thumbprint{};
+    bool resumed = false;
+    bool from_early_data = false;
 };
 
-/// identity_of reads it from a verified leaf, and takes references of its own. Throws error{openssl}.
-[[nodiscard]] std::shared_ptr<const identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
+/// identity_of reads it from a verified leaf, and takes references of its own. A null chain is the leaf
+/// alone. Throws error{openssl}.
+[[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
 
 } // namespace reqauth::detail

@@ -2,13 +2,10 @@
 #include "overrides.hpp"
 
 #include "fence.hpp"
+#include "scope.hpp"
 #include "server_handshake.hpp"
 
 #include <reqauth/error.hpp>
-
-#include <openssl/rand.h>
-
-#include <array>
 
 namespace reqauth::detail {
 
@@ -70,12 +67,29 @@ void overrides::stop_tickets(SSL* ssl) noexcept {
     tickets_stopped_ = true;
 }
 
-void overrides::resume_nothing(SSL* ssl) {
-    std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> unmatched{};
-    if (RAND_bytes(unmatched.data(), unmatched.size()) != 1 ||
-        SSL_set_session_id_context(ssl, unmatched.data(), unmatched.size()) != 1)
+void overrides::allow_tickets(SSL* ssl) noexcept {
+    if (tickets_stopped_) SSL_set_num_tickets(ssl, tickets_);
+    tickets_stopped_ = false;
+}
+
+void overrides::resume_within(SSL* ssl, std::span<const unsigned char> scope) {
+    if (SSL_set_session_id_context(ssl, scope.data(), static_cast<unsigned int>(scope.size())) != 1)
         throw error(errc::openssl, "the session id context cannot be set");
     id_context_replaced_ = true;
+}
+
+void overrides::resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context) {
+    if (!id_context_replaced_) return;
+    const sha256_digest nothing = unmatchable();
+    resume_within(ssl, id_context.empty() ? std::span<const unsigned char>(nothing) : id_context);
+    id_context_replaced_ = id_context.empty();
+}
+
+void overrides::refuse_early_data(SSL* ssl) noexcept {
+    if (early_data_refused_) return;
+    max_early_data_ = SSL_get_max_early_data(ssl);
+    SSL_set_max_early_data(ssl, 0);
+    early_data_refused_ = true;
 }
 
 void overrides::ask(SSL* ssl, const certificate_request& request) {
@@ -134,8 +148,9 @@ void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_con
     handshake_ended(ssl);
     if (asked_) SSL_set_verify_result(ssl, X509_V_OK); // as before a first handshake, not as the last left it
     asked_ = false;
-    if (tickets_stopped_) SSL_set_num_tickets(ssl, tickets_);
-    tickets_stopped_ = false;
+    allow_tickets(ssl);
+    if (early_data_refused_) SSL_set_max_early_data(ssl, max_early_data_);
+    early_data_refused_ = false;
     if (id_context_replaced_ && !id_context.empty()) {
         SSL_set_session_id_context(ssl, id_context.data(), static_cast<unsigned int>(id_context.size()));
         id_context_replaced_ = false;

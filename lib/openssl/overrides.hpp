@@ -31,9 +31,20 @@ public:
     /// stop_tickets issues none on this SSL until its next handshake.
     void stop_tickets(SSL* ssl) noexcept;
 
-    /// resume_nothing makes every session that this ClientHello presents a mismatch: OpenSSL falls back
-    /// to a full handshake, without an alert. Throws error{openssl}.
-    void resume_nothing(SSL* ssl);
+    /// allow_tickets issues them again, as many as the application wants.
+    void allow_tickets(SSL* ssl) noexcept;
+
+    /// resume_within lets this ClientHello resume sessions of that scope only: for any other, OpenSSL falls
+    /// back to a full handshake, without an alert. Throws error{openssl}.
+    void resume_within(SSL* ssl, std::span<const unsigned char> scope);
+
+    /// resumption_is_settled takes the scope off the SSL again, so that no later session gets it: the
+    /// application's own session id context comes back if it is known, else nothing matches. The same for a
+    /// ClientHello without the flag on an SSL that had one with it. Throws error{openssl}.
+    void resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context);
+
+    /// refuse_early_data rejects it in this handshake, and in those of the tickets issued in it.
+    void refuse_early_data(SSL* ssl) noexcept;
 
     /// ask sets what decides about the CertificateRequest and its answer. Throws error{openssl} with
     /// everything put back.
@@ -50,7 +61,7 @@ public:
     void handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
 
     [[nodiscard]] bool changed_anything() const noexcept {
-        return asking_ || asked_ || watching_ || tickets_stopped_ || id_context_replaced_;
+        return asking_ || asked_ || watching_ || tickets_stopped_ || id_context_replaced_ || early_data_refused_;
     }
 
     using info_callback = void (*)(const SSL*, int, int);
@@ -72,6 +83,8 @@ private:
     bool tickets_stopped_ = false;
     std::size_t tickets_ = 0;
     bool id_context_replaced_ = false;
+    bool early_data_refused_ = false;
+    std::uint32_t max_early_data_ = 0;
 };
 
 } // namespace reqauth::detail

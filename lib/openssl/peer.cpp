@@ -55,7 +55,14 @@ peer peer_of(const SSL& ssl) {
     const auto against = conclude(exchange, findings_of(ssl, exchange));
     if (against) return other_peer{*against, *against == reason::invalid ? exchange->witness.error : 0};
     try {
-        return peer_maker::make(identity_of(*SSL_get0_peer_certificate(&ssl), SSL_get0_verified_chain(&ssl)));
+        const bool resumed = SSL_session_reused(&ssl) == 1;
+        // What an earlier handshake of the SSL verified is not this one's chain.
+        const auto who =
+            identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : SSL_get0_verified_chain(&ssl));
+        who->resumed = resumed;
+        //= TLS-4
+        who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
+        return peer_maker::make(who);
     } catch (const error&) {
         // OpenSSL could not write the certificate's names: nobody is authenticated by it.
         return other_peer{reason::not_witnessed, 0};

@@ -42,9 +42,41 @@ std::size_t occurrences(std::string_view text, std::string_view word) {
     return count;
 }
 
-[[noreturn]] void malformed_certificate(std::string_view name, std::size_t place, const std::string& what) {
-    throw error(errc::malformed, std::string(name) + ": certificate " + std::to_string(place) + " " + what +
+// How many lines begin, or end, a block of the kinds that are wanted.
+std::size_t marked(std::string_view pem, const std::string& begin_or_end, wanted kinds) {
+    std::size_t count = 0;
+    if (kinds != wanted::crls)
+        count += occurrences(pem, begin_or_end + " CERTIFICATE") + occurrences(pem, begin_or_end + " X509 CERTIFICATE");
+    if (kinds != wanted::certificates) count += occurrences(pem, begin_or_end + " X509 CRL");
+    return count;
+}
+
+std::string_view name_of(wanted kinds) {
+    switch (kinds) {
+    case wanted::certificates: return "certificate";
+    case wanted::crls: return "CRL";
+    case wanted::certificates_and_crls: break;
+    }
+    return "certificate or CRL";
+}
+
+[[noreturn]] void malformed_block(std::string_view name, std::size_t place, const std::string& what) {
+    throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what +
                                      "; replace it, nothing of the file was used" + drain_errors());
+}
+
+// Reads one block's object into a new one, all of it.
+template <class Handle, class FromDer>
+Handle object_in(const pem_block& block, Handle object, FromDer from_der, std::string_view name, std::size_t place) {
+    if (object == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
+    auto* into = object.get();
+    const unsigned char* der = block.data;
+    if (from_der(&into, &der, block.size) == nullptr) {
+        (void)object.release(); // it was freed
+        malformed_block(name, place, std::string("is not what its line says, ") + block.name);
+    }
+    if (der != block.data + block.size) malformed_block(name, place, "has octets after its end");
+    return object;
 }
 
 } // namespace
@@ -66,52 +98,51 @@ std::string read_file(const std::filesystem::path& file) {
     return octets;
 }
 
-std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
-                                         const openssl_scope& scope) {
+pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
+                       const openssl_scope& scope) {
     ERR_clear_error();
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     if (in == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
 
-    std::vector<x509_handle> certificates;
+    pem_objects found;
     for (std::size_t place = 1;; ++place) {
         pem_block block;
         if (PEM_read_bio(in.get(), &block.name, &block.header, &block.data, &block.size) != 1) {
             const unsigned long code = ERR_peek_last_error();
             if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-                malformed_certificate(name, place, "is broken or cut short");
+                malformed_block(name, place, "is broken or cut short");
             ERR_clear_error();
             break;
         }
-        if (!is_certificate(block.name)) {
-            if (others == other_blocks::skip) {
-                --place;
-                continue;
-            }
+        const std::string_view type = block.name;
+        if (is_certificate(type) && kinds != wanted::crls) {
+            x509_handle made(X509_new_ex(scope.libctx, scope.properties));
+            found.certificates.push_back(object_in(block, std::move(made), d2i_X509, name, place));
+        } else if (type == PEM_STRING_X509_CRL && kinds != wanted::certificates) {
+            crl_handle made(X509_CRL_new_ex(scope.libctx, scope.properties));
+            found.crls.push_back(object_in(block, std::move(made), d2i_X509_CRL, name, place));
+        } else if (others == other_blocks::refuse) {
             throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " is " + block.name +
-                                             ", not CERTIFICATE; give a file with certificates only");
+                                             ", no " + std::string(name_of(kinds)) + "; take it out of the file");
         }
-        x509_handle certificate(X509_new_ex(scope.libctx, scope.properties));
-        if (certificate == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
-        X509* into = certificate.get();
-        const unsigned char* der = block.data;
-        if (d2i_X509(&into, &der, block.size) == nullptr) {
-            (void)certificate.release(); // d2i_X509 freed it
-            malformed_certificate(name, place, "is not a certificate");
-        }
-        if (der != block.data + block.size) malformed_certificate(name, place, "has octets after its end");
-        certificates.push_back(std::move(certificate));
     }
-    // A damaged BEGIN or END line turns a block into text: notice it, so that no anchor gets lost.
-    const std::size_t marked =
-        std::max(occurrences(pem, "BEGIN CERTIFICATE") + occurrences(pem, "BEGIN X509 CERTIFICATE"),
-                 occurrences(pem, "END CERTIFICATE") + occurrences(pem, "END X509 CERTIFICATE"));
-    if (marked != certificates.size())
-        throw error(errc::malformed, std::string(name) + ": " + std::to_string(marked) +
-                                         " certificates begin or end, but only " + std::to_string(certificates.size()) +
-                                         " can be read; mend the lines that begin and end them");
-    if (certificates.empty())
-        throw error(errc::malformed, std::string(name) + ": holds no certificate; give PEM with BEGIN CERTIFICATE");
-    return certificates;
+    // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
+    const std::size_t read = found.certificates.size() + found.crls.size();
+    const std::size_t lines = std::max(marked(pem, "BEGIN", kinds), marked(pem, "END", kinds));
+    if (lines != read)
+        throw error(errc::malformed, std::string(name) + ": " + std::to_string(lines) + " lines begin or end a " +
+                                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) +
+                                         " can be read; mend those lines");
+    if (read == 0)
+        throw error(errc::malformed, std::string(name) + ": holds no " + std::string(name_of(kinds)) +
+                                         "; give PEM with BEGIN " +
+                                         (kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509));
+    return found;
+}
+
+std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
+                                         const openssl_scope& scope) {
+    return objects_in(pem, name, wanted::certificates, others, scope).certificates;
 }
 
 std::array<std::uint8_t, 32> sha256(const X509& certificate) {
@@ -119,6 +150,14 @@ std::array<std::uint8_t, 32> sha256(const X509& certificate) {
     unsigned int size = 0;
     if (X509_digest(&certificate, EVP_sha256(), digest.data(), &size) != 1 || size != digest.size())
         throw error(errc::openssl, "SHA-256 of a certificate failed" + drain_errors());
+    return digest;
+}
+
+std::array<std::uint8_t, 32> sha256(const X509_CRL& crl) {
+    std::array<std::uint8_t, 32> digest{};
+    unsigned int size = 0;
+    if (X509_CRL_digest(&crl, EVP_sha256(), digest.data(), &size) != 1 || size != digest.size())
+        throw error(errc::openssl, "SHA-256 of a CRL failed" + drain_errors());
     return digest;
 }
 

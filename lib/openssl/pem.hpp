@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// PEM text to certificates, all of them or an error.
+// PEM text to certificates and CRLs, all of them or an error.
 
 #include "handle.hpp"
 
@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,16 +21,31 @@ namespace reqauth::detail {
 /// read_file gives a file's octets. Throws error{unreadable} with the system's reason.
 [[nodiscard]] std::string read_file(const std::filesystem::path& file);
 
-/// other_blocks is what to do with PEM blocks that are not certificates.
+/// crl_handle owns a CRL.
+using crl_handle = std::unique_ptr<X509_CRL, freed_by<X509_CRL_free>>;
+
+/// pem_objects are what a PEM text holds, in its order.
+struct pem_objects {
+    std::vector<x509_handle> certificates;
+    std::vector<crl_handle> crls;
+};
+
+/// wanted is what a PEM text is to hold, and other_blocks what to do with blocks of another kind.
+enum class wanted { certificates, crls, certificates_and_crls };
 enum class other_blocks { skip, refuse };
 
-/// certificates_in reads every certificate of `pem`. Throws error{malformed} naming `name` and the place
-/// if one is broken or there is none: never a part.
+/// objects_in reads every object of `pem` that is wanted. Throws error{malformed} naming `name` and the block's
+/// place if one is broken or there is none: never a part.
+[[nodiscard]] pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
+                                     const openssl_scope& scope);
+
+/// certificates_in reads the certificates alone.
 [[nodiscard]] std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
                                                        const openssl_scope& scope);
 
-/// sha256 is SHA-256 over a certificate's DER. Throws error{openssl}.
+/// sha256 is SHA-256 over a certificate's or CRL's DER. Throws error{openssl}.
 [[nodiscard]] std::array<std::uint8_t, 32> sha256(const X509& certificate);
+[[nodiscard]] std::array<std::uint8_t, 32> sha256(const X509_CRL& crl);
 
 /// hex writes octets as lower-case hex; escape writes one as \HH.
 [[nodiscard]] std::string hex(std::span<const std::uint8_t> octets);

@@ -3,22 +3,15 @@
 
 #include "context.hpp"
 #include "fence.hpp"
+#include "scope.hpp"
 #include "server_handshake.hpp"
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 
 namespace reqauth {
 
 using namespace detail;
-
-/// state is what the SSL_CTXs of one listener share.
-struct server::state {
-    std::shared_ptr<const server_options> options;
-    std::mutex attaching;
-    std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours
-};
 
 namespace {
 
@@ -107,6 +100,8 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
 
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
+    if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
+        throw error(errc::contradiction, "session_id_context has more than 32 octets, the most that OpenSSL takes");
     if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
         throw error(errc::contradiction,
                     "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
@@ -119,17 +114,44 @@ void check_policy(const server_policy& policy) {
                         " trust anchors do not fit into a CertificateRequest; set ca_names to false");
 }
 
+policies::entry entry_of(const std::shared_ptr<attached_policy>& where, server_policy policy) {
+    const sha256_digest digest = digest_of(policy);
+    return {where, std::make_shared<const server_policy>(std::move(policy)), digest};
+}
+
+// Without those of SSL_CTXs that are gone.
+std::vector<policies::entry> living(std::vector<policies::entry> entries) {
+    std::erase_if(entries, [](const policies::entry& one) { return one.where.expired(); });
+    return entries;
+}
+
+std::shared_ptr<const policies> policies_of(const server_options& options, std::vector<policies::entry> entries) {
+    auto made = std::make_shared<policies>();
+    made->digest = digest_of(options, entries);
+    made->refuse_early_data =
+        std::ranges::any_of(entries, [](const policies::entry& one) { return one.policy->refuse_early_data; });
+    made->entries = std::move(entries);
+    return made;
+}
+
 } // namespace
 
-server::server(server_options options) : state_(std::make_shared<state>()) {
+const policies::entry* detail::policies::find(const attached_policy* where) const noexcept {
+    const auto found = std::ranges::find_if(entries, [&](const entry& one) { return one.where.lock().get() == where; });
+    return found != entries.end() ? &*found : nullptr;
+}
+
+server::server(server_options options) : listener_(std::make_shared<listener>()) {
     check_numbers(options.flag, options.extension);
-    if (options.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
-        throw error(errc::contradiction, "session_id_context has more than 32 octets, the most that OpenSSL takes");
-    state_->options = std::make_shared<const server_options>(std::move(options));
+    constexpr std::chrono::seconds most = std::chrono::hours(7 * 24);
+    if (options.max_session_age.count() < 0 || options.max_session_age > most)
+        throw error(errc::contradiction,
+                    "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows");
+    listener_->options = std::move(options);
 }
 
 attachment server::attach(SSL_CTX& context, server_policy policy) {
-    const server_options& options = *state_->options;
+    const server_options& options = listener_->options;
     check_policy(policy);
     const ssl_handle probe = probe_of(context);
     check_versions(probe.get(), options);
@@ -137,23 +159,55 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     if (there != nullptr && there->server != nullptr)
         throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
 
-    const std::lock_guard one_at_a_time(state_->attaching);
+    const std::lock_guard one_at_a_time(listener_->changing);
     auto extensions = extensions_of(context, options.extension);
-    if (state_->extensions && *state_->extensions != extensions)
+    if (listener_->extensions && *listener_->extensions != extensions)
         throw error(errc::unequal_extensions,
                     "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
                     "memory when it switches between others: this one has " +
-                        listed(extensions) + ", the first has " + listed(*state_->extensions) +
+                        listed(extensions) + ", the first has " + listed(*listener_->extensions) +
                         "; register the same on each, before attach");
-    attachment result{compare_trust(context, policy)};
+    attachment result;
+    result.warnings = compare_trust(context, policy);
+
     attached sides;
-    sides.server = std::make_shared<const server_side>(server_side{state_->options, std::move(policy)});
+    sides.server = std::make_shared<attached_policy>(attached_policy{&context, listener_});
     sides.extension = options.extension;
     sides.in_client_hello = true;
+    auto entries = living(listener_->current()->entries);
+    entries.push_back(entry_of(sides.server, std::move(policy)));
+    auto next = policies_of(options, std::move(entries));
     attach_to(context, sides);
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
-    state_->extensions = std::move(extensions);
+    listener_->publish(std::move(next));
+    listener_->extensions = std::move(extensions);
+    result.handle = sides.server;
     return result;
+}
+
+//= SEC-4
+std::vector<std::string> server::replace(std::vector<replacement> replacements) {
+    const std::lock_guard one_at_a_time(listener_->changing);
+    std::vector<std::string> warnings;
+    std::vector<const attached_policy*> named;
+    auto entries = living(listener_->current()->entries);
+    for (replacement& one : replacements) {
+        const auto where = one.where.handle.lock();
+        if (where == nullptr)
+            throw error(errc::contradiction, "replace: the SSL_CTX of an attachment is gone; leave it out");
+        if (where->of != listener_)
+            throw error(errc::contradiction,
+                        "replace: an attachment is another server's; each server replaces its own");
+        if (std::ranges::find(named, where.get()) != named.end())
+            throw error(errc::contradiction, "replace: an attachment is named twice; give each SSL_CTX one policy");
+        named.push_back(where.get());
+        check_policy(one.policy);
+        for (std::string& warning : compare_trust(*where->context, one.policy)) warnings.push_back(std::move(warning));
+        for (policies::entry& entry : entries)
+            if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
+    }
+    listener_->publish(policies_of(listener_->options, std::move(entries)));
+    return warnings;
 }
 
 server::server(server&&) noexcept = default;

@@ -2,11 +2,12 @@
 #include "server_handshake.hpp"
 
 #include "fence.hpp"
+#include "pem.hpp"
+#include "scope.hpp"
 #include "witness.hpp"
 
-#include <openssl/rand.h>
-
-#include <array>
+#include <algorithm>
+#include <ctime>
 #include <functional>
 #include <span>
 #include <string_view>
@@ -16,9 +17,17 @@ namespace reqauth::detail {
 
 namespace {
 
-const server_side* server_of(const SSL* ssl) noexcept {
+const attached* server_of(const SSL* ssl) noexcept {
     const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    return there != nullptr ? there->server.get() : nullptr;
+    return there != nullptr && there->server != nullptr ? there : nullptr;
+}
+
+std::int64_t now() noexcept { return std::time(nullptr); }
+
+// What is left until `deadline`, as a session's timeout: OpenSSL still resumes in its last second, the mark
+// no longer vouches then.
+long left_until(std::int64_t deadline) noexcept {
+    return static_cast<long>(std::max<std::int64_t>(deadline - now() - 1, 0));
 }
 
 std::string_view hello_extension(SSL* ssl, unsigned int type) noexcept {
@@ -93,18 +102,50 @@ std::vector<std::string_view> protocols_in(std::string_view body) {
     return protocols;
 }
 
-bool predicate_wants(SSL* ssl, const attached& there, const flag_set& flags) {
-    const server_options& options = *there.server->options;
-    if (!options.accept) return true;
+std::span<const unsigned char> id_context_of(const policies& now, const attached& there) noexcept {
+    const policies::entry* found = now.find(there.server.get());
+    if (found == nullptr) return {};
+    return found->policy->session_id_context;
+}
+
+// A ClientHello without the flag, on an SSL that had one with it. After a HelloRetryRequest it is no honest client's
+// (TLS-1), and which of the application's sessions it might resume is not known: none.
+//= TLS-2
+void forget_scope(SSL* ssl, const attached& there, connection& kept) {
+    if (kept.server.before_retry)
+        kept.put_aside.resume_within(ssl, unmatchable());
+    else
+        kept.put_aside.resumption_is_settled(ssl, id_context_of(*there.server->of->current(), there));
+}
+
+// Asks the predicate and computes the scope, once per ClientHello: before it is parsed, where it presents
+// sessions; else when our extension is parsed.
+considered consider(SSL* ssl, const attached& there, connection& kept, const std::optional<heard>& before_retry,
+                    const flag_set& flags) {
+    const server_options& options = there.server->of->options;
+    kept.decided_by = nullptr; // in the snapshot that goes
+    kept.of = there.server->of;
+    kept.snapshot = kept.of->current();
     const std::string_view extensions = extensions_around(ssl, hello_extension(ssl, there.extension));
-    const auto protocols = protocols_in(find_extension(extensions, TLSEXT_TYPE_application_layer_protocol_negotiation));
-    return options.accept({server_name_in(find_extension(extensions, TLSEXT_TYPE_server_name)), protocols, flags});
+    const auto server_name = server_name_in(find_extension(extensions, TLSEXT_TYPE_server_name));
+    considered found{.client_random = client_random_of(ssl), .at = now(), .wanted = true, .scope = {}};
+    if (options.accept) {
+        const auto protocols =
+            protocols_in(find_extension(extensions, TLSEXT_TYPE_application_layer_protocol_negotiation));
+        found.wanted = options.accept({server_name, protocols, flags});
+    }
+    // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
+    if (!before_retry || before_retry->client_random != found.client_random) kept.arrived_at = there.server.get();
+    found.scope = scope_of(*kept.snapshot, kept.arrived_at, server_name, found.wanted);
+    return found;
 }
 
 // Records what this ClientHello says, and decides nothing yet: the SSL_CTX may still change.
 std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     connection& kept = connection_for(ssl);
-    heard hello{.client_random = client_random_of(ssl), .flags = flags, .by = nullptr};
+    heard hello{};
+    hello.client_random = client_random_of(ssl);
+    hello.flags = flags;
     //= TLS-1
     const auto before = std::exchange(kept.server.before_retry, std::nullopt);
     if (before && before->client_random == hello.client_random && before->flags != flags) {
@@ -113,15 +154,48 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     }
     kept.server = {};
     kept.decided_by = nullptr;
+    kept.deadline = 0;
     kept.put_aside.handshake_ended(ssl);
-    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    if (there != nullptr && there->server != nullptr) {
-        hello.by = there->server->options;
-        hello.offered = flags.contains(there->server->options->flag);
-        if (hello.offered) hello.wanted = predicate_wants(ssl, *there, flags);
+    const auto early = std::exchange(kept.early, std::nullopt);
+    if (const attached* there = server_of(ssl)) {
+        const server_options& options = there->server->of->options;
+        hello.by = there->server->of;
+        hello.offered = flags.contains(options.flag);
+        if (hello.offered) {
+            const bool known = early && early->client_random == hello.client_random && kept.of == there->server->of;
+            const considered found = known ? *early : consider(ssl, *there, kept, before, flags);
+            hello.at = found.at;
+            hello.wanted = found.wanted;
+            hello.scope = found.scope;
+            // Which session is resumed is settled. A new one resumes nothing until somebody vouches for it.
+            kept.put_aside.watch(ssl);
+            kept.put_aside.resumption_is_settled(ssl, id_context_of(*kept.snapshot, *there));
+            if (SSL_session_reused(ssl) != 1) set_scope(ssl, unmatchable());
+            if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
+        }
     }
     kept.server.hello = hello;
     return std::nullopt;
+}
+
+// Looks at the session that OpenSSL has resumed. Whether it is an agent's, and whether its mark is for this.
+void examine_session(SSL* ssl, connection& kept) {
+    const SSL_SESSION* session = SSL_get_session(ssl);
+    void* data = nullptr;
+    std::size_t size = 0;
+    if (SSL_SESSION_get0_ticket_appdata(const_cast<SSL_SESSION*>(session), &data, &size) != 1)
+        return; // NOLINT: it only reads
+    const auto found = read_mark({static_cast<const std::uint8_t*>(data), size});
+    const X509* leaf = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(session)); // NOLINT: the same
+    kept.server.agents_session = found.has_value();
+    if (!found || leaf == nullptr || kept.decided_by == nullptr) return;
+    const sha256_digest digest = sha256(*leaf);
+    // At the time of the ClientHello, since OpenSSL then took the session: the application may suspend in between.
+    const heard& hello = *kept.server.hello;
+    if (!vouches(found, hello.scope, kept.decided_by->digest, digest, hello.at)) return;
+    kept.server.vouched = true;
+    kept.server.witness = {.held = true, .failed = false, .error = 0, .leaf = digest};
+    kept.deadline = found->deadline;
 }
 
 // Runs before EncryptedExtensions: server name, SSL_CTX and certificate are settled, and whether to send a
@@ -130,46 +204,62 @@ std::optional<alert> decide_now(SSL* ssl) {
     connection* kept = connection_of(ssl);
     if (kept == nullptr || !kept->server.hello || kept->server.hello->client_random != client_random_of(ssl))
         return std::nullopt;
-    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    if (there == nullptr || there->server == nullptr) return std::nullopt;
-    const auto side = there->server;
-    const heard& hello = *kept->server.hello;
+    const attached* there = server_of(ssl);
+    if (there == nullptr) return std::nullopt;
+    server_exchange& exchange = kept->server;
+    const heard& hello = *exchange.hello;
+    exchange.server_random = server_random_of(ssl);
+    if (!hello.offered) return std::nullopt;
+
+    // The policy of the final SSL_CTX, as it was when this ClientHello came.
+    //= SEC-5
+    //= SEC-4
+    kept->decided_by = hello.by == there->server->of ? kept->snapshot->find(there->server.get()) : nullptr;
+    static const server_policy none;
+    const server_policy& policy = kept->decided_by != nullptr ? *kept->decided_by->policy : none;
+    const bool resumed = SSL_session_reused(ssl) == 1;
+    if (resumed) examine_session(ssl, *kept);
+
     const int mode = SSL_get_verify_mode(ssl);
     constexpr int everyone = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-    const bool resumed = SSL_session_reused(ssl) == 1;
-
-    server_exchange& exchange = kept->server;
-    exchange.server_random = server_random_of(ssl);
     exchange.decided =
         decide({.offered = hello.offered,
                 .wanted = hello.wanted,
-                .same_server = hello.by == side->options,
-                .asks = side->policy.when_offered.asks(),
+                .same_server = kept->decided_by != nullptr,
+                .asks = policy.when_offered.asks(),
                 .everyone_required = (mode & everyone) == everyone && (mode & SSL_VERIFY_POST_HANDSHAKE) == 0,
-                .beside_required = side->policy.beside_required,
-                .resumed = resumed});
-    if (!hello.offered) return std::nullopt;
-    kept->decided_by = side;
-    kept->put_aside.watch(ssl);
-    kept->put_aside.stop_tickets(ssl);
-    if (exchange.decided == verdict::refuse) {
-        raise("a session was resumed that nothing vouches for, and the policy requires a certificate (SEC-1)");
+                .beside_required = policy.beside_required,
+                .resumed = resumed,
+                .vouched = exchange.vouched,
+                .agents_session = exchange.agents_session});
+    switch (exchange.decided) {
+    case verdict::refuse:
+        raise("a session was resumed that nothing vouches for, where a certificate is required (SEC-1)");
         return SSL_AD_CERTIFICATE_REQUIRED;
+    case verdict::ignore:
+        // The application's own session: it may be told apart from others' by an id context that we know only if told.
+        if (resumed) break;
+        if (policy.session_id_context.empty())
+            kept->put_aside.stop_tickets(ssl);
+        else
+            set_scope(ssl, hello.scope);
+        break;
+    case verdict::accept:
+        // No ticket until the witness has seen the certificate, or beyond the time that a resumed session has left.
+        if (!exchange.vouched || left_until(kept->deadline) == 0)
+            kept->put_aside.stop_tickets(ssl);
+        else if (!stateful(ssl))
+            SSL_SESSION_set_timeout(SSL_get_session(ssl), left_until(kept->deadline));
+        if (resumed) break;
+        //= RCA-2
+        //= RCA-13
+        //= RCA-14
+        kept->put_aside.ask(ssl, {.trust = *policy.when_offered.agents()->store(),
+                                  .required = policy.when_offered.asks() == client_auth::mode::require,
+                                  .ca_names = policy.ca_names,
+                                  .verify = witness});
+        break;
     }
-    if (exchange.decided == verdict::ignore || resumed) return std::nullopt;
-
-    // Whatever the application makes of this session later, no ClientHello can resume it.
-    std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> unmatched{};
-    if (RAND_bytes(unmatched.data(), unmatched.size()) != 1 ||
-        SSL_SESSION_set1_id_context(SSL_get_session(ssl), unmatched.data(), unmatched.size()) != 1)
-        throw error(errc::openssl, "the session cannot be marked");
-    //= RCA-2
-    //= RCA-13
-    //= RCA-14
-    kept->put_aside.ask(ssl, {.trust = *side->policy.when_offered.agents()->store(),
-                              .required = side->policy.when_offered.asks() == client_auth::mode::require,
-                              .ca_names = side->policy.ca_names,
-                              .verify = witness});
     return std::nullopt;
 }
 
@@ -186,6 +276,8 @@ void acknowledge(SSL* ssl, flag_set& out) {
     //= TLS-3
     if (after_handshake(ssl)) {
         kept->put_aside.handshake_ended(ssl);
+        // Another certificate may come, and must not get into tickets of this session.
+        kept->put_aside.stop_tickets(ssl);
         return;
     }
     if (!kept->put_aside.asking()) return;
@@ -194,17 +286,54 @@ void acknowledge(SSL* ssl, flag_set& out) {
         throw error(errc::openssl, "the settings of an earlier flagged handshake are still in force on this SSL");
     //= RCA-2
     //= RCA-8
-    out.insert(kept->decided_by->options->flag);
+    out.insert(kept->of->options.flag);
+}
+
+// Runs for every ticket, on a session that is this connection's alone. Each renewed ticket begins its time
+// anew: what is left of the time since the verification is its timeout.
+void limit_ticket(SSL* ssl) {
+    const connection* kept = connection_of(ssl);
+    if (kept == nullptr || kept->deadline == 0 || kept->server.server_random != server_random_of(ssl)) return;
+    SSL_SESSION_set_timeout(SSL_get_session(ssl), left_until(kept->deadline));
 }
 
 } // namespace
 
+//= SEC-1
+void vouch_for_session(SSL* ssl, connection& kept, const STACK_OF(X509) * chain) {
+    SSL_SESSION* session = SSL_get_session(ssl);
+    std::chrono::seconds most = kept.of->options.max_session_age;
+    // What OpenSSL gives every session says nothing; another timeout is the application's, and may be the shorter.
+    const std::chrono::seconds of_context(SSL_SESSION_get_timeout(session));
+    if (of_context.count() != SSL_get_default_timeout(ssl)) most = std::min(most, of_context);
+    const std::int64_t deadline = deadline_of(chain, now(), most);
+    if (most.count() == 0 || left_until(deadline) == 0) return;
+    const auto octets = write({.scope = kept.server.hello->scope,
+                               .policy = kept.decided_by->digest,
+                               .leaf = kept.server.witness.leaf,
+                               .deadline = deadline});
+    if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
+        throw error(errc::openssl, "the session cannot be marked");
+    set_scope(ssl, kept.server.hello->scope);
+    SSL_SESSION_set_timeout(session, left_until(deadline));
+    kept.deadline = deadline;
+    kept.put_aside.allow_tickets(ssl);
+}
+
+void disown_session(SSL* ssl, connection& kept) {
+    if (kept.deadline == 0) return;
+    kept.deadline = 0;
+    kept.put_aside.stop_tickets(ssl);
+    SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), nullptr, 0);
+    set_scope(ssl, unmatchable());
+}
+
 std::optional<alert> server_received(SSL* ssl, message in, const flag_set& flags) {
     if (in == message::client_hello) return hear(ssl, flags);
-    const server_side* side = server_of(ssl);
+    const attached* there = server_of(ssl);
     // We propose no flag in CertificateRequest that is answered in Certificate.
     const violation broken =
-        judge({role::server, in, flags, {}, side != nullptr ? side->options->flag : request_client_auth});
+        judge({role::server, in, flags, {}, there != nullptr ? there->server->of->options.flag : request_client_auth});
     if (broken == violation::none) return std::nullopt;
     raise(std::string("tls_flags in ") += std::string(name_of(in)) += ": " + std::string(text_of(broken)));
     return SSL_AD_ILLEGAL_PARAMETER;
@@ -224,37 +353,46 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
         return std::nullopt;
     case message::encrypted_extensions: return decide_now(ssl);
     case message::certificate_request: acknowledge(ssl, out); return std::nullopt;
+    case message::new_session_ticket: limit_ticket(ssl); return std::nullopt;
     //= FLAG-8
     //= FLAG-10
     case message::client_hello:
     case message::server_hello:
-    case message::certificate:
-    case message::new_session_ticket: break;
+    case message::certificate: break;
     }
     return std::nullopt;
 }
 
 //= SEC-6
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
-    const server_side* side = server_of(ssl);
+    const attached* there = server_of(ssl);
     const int prepared = fence(0, [&] {
-        if (side == nullptr) return 1;
-        const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
+        if (there == nullptr) return 1;
+        const server_options& options = there->server->of->options;
         const std::string_view body = hello_extension(ssl, there->extension);
         const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
-        // So its early data, if it sent any, is rejected too: the flag asks for a full handshake.
-        //= FLAG-11
-        if (hello.flags.contains(side->options->flag)) {
-            overrides& put_aside = connection_for(ssl).put_aside;
-            put_aside.watch(ssl);
-            put_aside.resume_nothing(ssl);
+        if (!hello.flags.contains(options.flag)) {
+            if (connection* kept = connection_of(ssl)) forget_scope(ssl, *there, *kept);
+            return 1;
         }
+        //= TLS-2
+        //= FLAG-11
+        connection& kept = connection_for(ssl);
+        if (!kept.early || kept.early->client_random != client_random_of(ssl))
+            kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags);
+        kept.put_aside.watch(ssl);
+        // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
+        if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
+        if (options.max_session_age.count() > 0)
+            kept.put_aside.resume_within(ssl, kept.early->scope);
+        else
+            kept.put_aside.resume_within(ssl, unmatchable());
         return 1;
     });
     *session = nullptr;
     if (prepared != 1) return 0;
-    if (side == nullptr || side->options->chained_psk_find_session == nullptr) return 1;
-    return side->options->chained_psk_find_session(ssl, identity, length, session);
+    if (there == nullptr || there->server->of->options.chained_psk_find_session == nullptr) return 1;
+    return there->server->of->options.chained_psk_find_session(ssl, identity, length, session);
 }
 
 void on_handshake_event(const SSL* watched, int event, int value) {
@@ -265,19 +403,23 @@ void on_handshake_event(const SSL* watched, int event, int value) {
         passed_on = kept->put_aside.info_of_application(ssl);
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
-            const server_side* side = server_of(ssl);
-            kept->put_aside.handshake_begins(ssl, side != nullptr ? std::span(side->options->session_id_context)
-                                                                  : std::span<const unsigned char>());
+            kept->early.reset();
+            kept->server.before_retry.reset();
+            const attached* there = server_of(ssl);
+            const auto policies = there != nullptr ? there->server->of->current() : nullptr;
+            kept->put_aside.handshake_begins(ssl, policies != nullptr ? id_context_of(*policies, *there)
+                                                                      : std::span<const unsigned char>());
         } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
             kept->put_aside.handshake_ended(ssl);
             const server_exchange& exchange = kept->server;
             // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
             const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
                                    (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
-            const bool shown_ok =
-                exchange.witness.held && kept->decided_by != nullptr && kept->decided_by->policy.verify_result_ok;
+            const bool shown_ok = exchange.decided == verdict::accept && exchange.witness.held &&
+                                  kept->decided_by->policy->verify_result_ok;
+            const bool agent = exchange.decided == verdict::accept || exchange.agents_session;
             //= SEC-8
-            if (exchange.decided == verdict::accept && exchange.server_random == server_random_of(ssl) && !shown_ok &&
+            if (agent && exchange.server_random == server_random_of(ssl) && !shown_ok &&
                 SSL_get_verify_result(ssl) == X509_V_OK && looked_at)
                 SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
         } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {

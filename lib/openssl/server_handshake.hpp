@@ -24,6 +24,13 @@ using alert = int;
 /// empty: nothing. Gives an alert to fail with. Throws for internal_error.
 [[nodiscard]] std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out);
 
+/// vouch_for_session lets the connection's new session resume as what the witness has seen: scope, mark and
+/// time are written into it, and tickets issued. `chain` is the verified one. Throws error{openssl}.
+void vouch_for_session(SSL* ssl, connection& kept, const STACK_OF(X509) * chain);
+
+/// disown_session takes that back. Throws error{openssl}.
+void disown_session(SSL* ssl, connection& kept);
+
 /// find_session is the psk_find_session callback: it runs before OpenSSL looks at a ticket.
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session);
 

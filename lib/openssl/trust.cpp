@@ -8,6 +8,9 @@
 #include <reqauth/error.hpp>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
+#include <system_error>
 
 namespace reqauth {
 
@@ -24,37 +27,268 @@ template <class Object, class ToDer> std::string der_of(const Object* object, To
     return octets;
 }
 
-std::shared_ptr<const trust_store> store_of(const std::vector<x509_handle>& certificates, std::string_view name) {
-    const auto out_of_memory = [&] {
-        return error(errc::openssl, std::string(name) + ": the trust store failed" + drain_errors());
-    };
-    auto trusted = std::make_shared<trust_store>();
-    trusted->store.reset(X509_STORE_new(), X509_STORE_free);
-    trusted->names.reset(sk_X509_NAME_new_null());
-    if (trusted->store == nullptr || trusted->names == nullptr) throw out_of_memory();
-    std::vector<std::string> subjects;
-    for (const x509_handle& certificate : certificates) {
-        anchor described = describe_anchor(*certificate);
-        if (X509_STORE_add_cert(trusted->store.get(), certificate.get()) != 1) throw out_of_memory();
-        subjects.push_back(described.subject);
-        trusted->anchors.push_back(std::move(described));
-    }
-    std::ranges::sort(trusted->anchors, {}, &anchor::thumbprint);
-    const auto same = [](const anchor& a, const anchor& b) { return a.thumbprint == b.thumbprint; };
-    trusted->anchors.erase(std::unique(trusted->anchors.begin(), trusted->anchors.end(), same), trusted->anchors.end());
+void must(bool worked) {
+    if (!worked) throw error(errc::openssl, "a trust store cannot be made" + drain_errors());
+}
 
-    std::ranges::sort(subjects);
-    subjects.erase(std::unique(subjects.begin(), subjects.end()), subjects.end());
+/// collected is what was found so far, in files or elsewhere.
+struct collected {
+    std::vector<std::shared_ptr<X509>> certificates;
+    trust_store into;
+};
+
+std::string place_of(std::string_view name, std::size_t number) {
+    return std::string(name) + ": CRL " + std::to_string(number);
+}
+
+// What OpenSSL would pass over, without a word, in favour of no CRL at all.
+void check_kind(const X509_CRL& crl, std::string_view name, std::size_t number) {
+    if (X509_CRL_get_ext_by_NID(&crl, NID_delta_crl, -1) >= 0)
+        throw error(errc::malformed, place_of(name, number) + " is a delta CRL; give the complete one");
+    int critical = 0;
+    const std::unique_ptr<ISSUING_DIST_POINT, freed_by<ISSUING_DIST_POINT_free>> point(static_cast<ISSUING_DIST_POINT*>(
+        X509_CRL_get_ext_d2i(&crl, NID_issuing_distribution_point, &critical, nullptr)));
+    if (point == nullptr && critical != -1)
+        throw error(errc::malformed, place_of(name, number) + " has an unreadable issuingDistributionPoint");
+    if (point != nullptr && (point->indirectCRL > 0 || point->onlysomereasons != nullptr))
+        throw error(errc::malformed, place_of(name, number) +
+                                         " is indirect or for some reasons only, which OpenSSL does not use; give "
+                                         "the CA's own, for all reasons");
+}
+
+// A CRL in the name of an anchor that none of that name has signed would refuse everybody in each handshake.
+void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name, std::size_t number) {
+    bool named = false;
+    for (const auto& certificate : trust.certificates) {
+        if (X509_NAME_cmp(X509_get_subject_name(certificate.get()), X509_CRL_get_issuer(&crl)) != 0) continue;
+        named = true;
+        EVP_PKEY* key = X509_get0_pubkey(certificate.get());
+        if (key != nullptr && X509_CRL_verify(&crl, key) == 1) return ERR_clear_error();
+    }
+    ERR_clear_error();
+    if (named)
+        throw error(errc::malformed, place_of(name, number) + " has the name of the anchor " +
+                                         name_text(X509_CRL_get_issuer(&crl)) +
+                                         " but is not signed with its key; give the CRL of that CA");
+}
+
+void add_crl(trust_store& trust, std::shared_ptr<X509_CRL> crl, std::string_view name, std::size_t number) {
+    check_kind(*crl, name, number);
+    trust.crls.push_back({sha256(*crl), std::move(crl)});
+}
+
+void add(collected& all, pem_objects found, std::string_view name) {
+    for (x509_handle& certificate : found.certificates) all.certificates.push_back(std::move(certificate));
+    std::size_t number = 0;
+    for (crl_handle& crl : found.crls) add_crl(all.into, std::move(crl), name, ++number);
+}
+
+void check_signers(const trust_store& trust, std::string_view name) {
+    std::size_t number = 0;
+    for (const revocation_list& list : trust.crls) check_signer(trust, *list.crl, name, ++number);
+}
+
+template <class Range, class Key> void sort_each_once(Range& range, Key key) {
+    std::ranges::sort(range, {}, key);
+    const auto same = [&](const auto& a, const auto& b) { return std::invoke(key, a) == std::invoke(key, b); };
+    range.erase(std::unique(range.begin(), range.end(), same), range.end());
+}
+
+void describe_anchors(trust_store& trust, const std::vector<std::shared_ptr<X509>>& certificates) {
+    std::vector<std::pair<anchor, std::shared_ptr<X509>>> described;
+    for (const auto& certificate : certificates) described.emplace_back(describe_anchor(*certificate), certificate);
+    sort_each_once(
+        described, [](const auto& one) -> const auto& { return one.first.thumbprint; });
+    std::vector<std::string> subjects;
+    for (auto& [one, certificate] : described) {
+        // OpenSSL works out a certificate's extensions when it first needs them: now, and not in a handshake.
+        X509_check_purpose(certificate.get(), -1, 0);
+        subjects.push_back(one.subject);
+        trust.anchors.push_back(std::move(one));
+        trust.certificates.push_back(std::move(certificate));
+    }
+    sort_each_once(subjects, std::identity());
+    names_handle names(sk_X509_NAME_new_null());
+    must(names != nullptr);
     for (const std::string& subject : subjects) {
         const auto* der = reinterpret_cast<const unsigned char*>(subject.data());
         X509_NAME* copy = d2i_X509_NAME(nullptr, &der, static_cast<long>(subject.size()));
-        if (copy == nullptr || sk_X509_NAME_push(trusted->names.get(), copy) == 0) {
+        if (copy == nullptr || sk_X509_NAME_push(names.get(), copy) == 0) {
             X509_NAME_free(copy);
-            throw out_of_memory();
+            must(false);
         }
-        trusted->names_octets += 2 + subject.size();
+        trust.names_octets += 2 + subject.size();
     }
-    return trusted;
+    trust.names = std::move(names);
+}
+
+// Adds what is in `trust` to its X509_STORE, each of which is there once.
+void fill(X509_STORE* store, const trust_store& trust) {
+#if OPENSSL_VERSION_NUMBER < 0x40000000L
+    // Before 4.0 X509_STORE_add_cert and _crl sort all that is there at each call: 5 s for 10,000 anchors.
+    STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(store);
+    const auto push = [&](auto set, auto* object) {
+        X509_OBJECT* held = X509_OBJECT_new();
+        if (held == nullptr || set(held, object) != 1 || sk_X509_OBJECT_push(objects, held) == 0) {
+            X509_OBJECT_free(held);
+            must(false);
+        }
+    };
+    for (const auto& certificate : trust.certificates) push(X509_OBJECT_set1_X509, certificate.get());
+    for (const revocation_list& list : trust.crls) push(X509_OBJECT_set1_X509_CRL, list.crl.get());
+    sk_X509_OBJECT_sort(objects);
+#else
+    for (const auto& certificate : trust.certificates) must(X509_STORE_add_cert(store, certificate.get()) == 1);
+    for (const revocation_list& list : trust.crls) must(X509_STORE_add_crl(store, list.crl.get()) == 1);
+#endif
+}
+
+/// hashed_parts is a hash over parts, each with its length before it.
+class hashed_parts {
+public:
+    hashed_parts() : context_(EVP_MD_CTX_new()) {
+        must(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+    }
+    void add(const void* octets, std::size_t size) {
+        const auto length = big_endian(size);
+        must(EVP_DigestUpdate(context_.get(), length.data(), length.size()) == 1 &&
+             EVP_DigestUpdate(context_.get(), octets, size) == 1);
+    }
+    void add(std::uint64_t number) {
+        const auto octets = big_endian(number);
+        add(octets.data(), octets.size());
+    }
+    void add_none() { add(nullptr, 0); }
+    [[nodiscard]] std::array<std::uint8_t, 32> end() {
+        std::array<std::uint8_t, 32> digest{};
+        must(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
+        return digest;
+    }
+
+private:
+    static std::array<unsigned char, 8> big_endian(std::uint64_t number) {
+        std::array<unsigned char, 8> octets{};
+        for (auto at = octets.rbegin(); at != octets.rend(); ++at, number >>= 8U)
+            *at = static_cast<unsigned char>(number & 0xffU);
+        return octets;
+    }
+    digest_context_handle context_;
+};
+
+std::array<std::uint8_t, 32> digest_of(const trust_store& trust) {
+    constexpr std::string_view tag = "reqauth trust 1";
+    hashed_parts all;
+    all.add(tag.data(), tag.size());
+    all.add(trust.anchors.size());
+    for (const anchor& one : trust.anchors) all.add(one.thumbprint.data(), one.thumbprint.size());
+    all.add(trust.crls.size());
+    for (const revocation_list& list : trust.crls) all.add(list.thumbprint.data(), list.thumbprint.size());
+    all.add(trust.pins.size());
+    for (const spki_pin& pin : trust.pins) all.add(pin.data(), pin.size());
+    trust.depth ? all.add(*trust.depth) : all.add_none();
+    trust.time ? all.add(static_cast<std::uint64_t>(*trust.time)) : all.add_none();
+    all.add(static_cast<std::uint64_t>(trust.purpose));
+    all.add(trust.partial_chains ? 1 : 0);
+    all.add(trust.crls_for_every_ca ? 1 : 0);
+    return all.end();
+}
+
+// Makes what follows from the rest.
+std::shared_ptr<const trust_store> finished(trust_store trust) {
+    trust.store.reset(X509_STORE_new(), X509_STORE_free);
+    must(trust.store != nullptr);
+    fill(trust.store.get(), trust);
+    X509_VERIFY_PARAM* parameters = X509_STORE_get0_param(trust.store.get());
+    must(X509_VERIFY_PARAM_set_flags(parameters, trust.flags()) == 1 &&
+         X509_VERIFY_PARAM_set_purpose(parameters, trust.purpose_id()) == 1);
+    if (trust.depth) X509_VERIFY_PARAM_set_depth(parameters, *trust.depth);
+    if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
+    trust.digest = digest_of(trust);
+    return std::make_shared<const trust_store>(std::move(trust));
+}
+
+std::shared_ptr<const trust_store> finished(collected all, std::string_view name) {
+    if (all.certificates.empty())
+        throw error(errc::malformed, std::string(name) + ": holds no certificate, only CRLs; give the CAs too");
+    describe_anchors(all.into, all.certificates);
+    check_signers(all.into, name);
+    sort_each_once(all.into.crls, &revocation_list::thumbprint);
+    return finished(std::move(all.into));
+}
+
+bool is_read(const std::filesystem::path& file) {
+    constexpr std::array<std::string_view, 4> endings = {".pem", ".crt", ".cer", ".crl"};
+    return std::ranges::find(endings, file.extension().string()) != endings.end();
+}
+
+std::vector<std::filesystem::path> files_in(const std::filesystem::path& directory) {
+    const auto fail = [](const std::filesystem::path& what, const std::string& why) {
+        throw error(errc::unreadable, what.string() + ": cannot be read: " + why);
+    };
+    std::vector<std::filesystem::path> files;
+    std::error_code failed;
+    std::filesystem::directory_iterator entry(directory, failed);
+    for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+        if (!is_read(entry->path())) continue;
+        std::error_code why;
+        const auto kind = entry->status(why).type();
+        if (kind == std::filesystem::file_type::directory) continue;
+        if (kind != std::filesystem::file_type::regular)
+            fail(entry->path(), why ? why.message() : "no regular file, or a link to nowhere");
+        files.push_back(entry->path());
+    }
+    if (failed) fail(directory, failed.message());
+    std::ranges::sort(files);
+    return files;
+}
+
+// What the store's own parameters say and trust has no setting for would be lost: refuse it.
+void take_parameters(X509_STORE& store, trust_store& trust) {
+    X509_VERIFY_PARAM* parameters = X509_STORE_get0_param(&store);
+    const unsigned long flags = X509_VERIFY_PARAM_get_flags(parameters);
+    constexpr unsigned long known = X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL |
+                                    X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_USE_CHECK_TIME;
+    const std::unique_ptr<char, decltype([](char* text) { OPENSSL_free(text); })> address(
+        X509_VERIFY_PARAM_get1_ip_asc(parameters));
+    if ((flags & ~known) != 0 || X509_VERIFY_PARAM_get0_host(parameters, 0) != nullptr ||
+        X509_VERIFY_PARAM_get0_email(parameters) != nullptr || address != nullptr)
+        throw error(errc::contradiction,
+                    "the X509_STORE handed over has a host name, an address or a verify flag that trust has no "
+                    "setting for; clear it, and use the with_... settings");
+    if ((flags & X509_V_FLAG_CRL_CHECK) != 0 && trust.crls.empty())
+        throw error(errc::contradiction, "the X509_STORE handed over checks revocation but holds no CRL that can be "
+                                         "enumerated; add the CRLs to it, or clear CRL_CHECK and use with_crls");
+    trust.partial_chains = (flags & X509_V_FLAG_PARTIAL_CHAIN) != 0;
+    trust.crls_for_every_ca = (flags & X509_V_FLAG_CRL_CHECK) != 0 && (flags & X509_V_FLAG_CRL_CHECK_ALL) != 0;
+    if ((flags & X509_V_FLAG_USE_CHECK_TIME) != 0) trust.time = X509_VERIFY_PARAM_get_time(parameters);
+    const int depth = X509_VERIFY_PARAM_get_depth(parameters);
+    if (depth >= 0 && depth <= std::numeric_limits<std::uint16_t>::max())
+        trust.depth = static_cast<std::uint16_t>(depth);
+}
+
+constexpr std::string_view of_store = "the X509_STORE handed over";
+
+std::vector<std::shared_ptr<X509_CRL>> crls_of(X509_STORE& store) {
+    std::vector<std::shared_ptr<X509_CRL>> crls;
+    const auto copy = [&](const STACK_OF(X509_OBJECT) * objects) {
+        for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i)
+            if (const X509_CRL* crl = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i)); crl != nullptr) {
+                crls.emplace_back(X509_CRL_dup(crl), X509_CRL_free);
+                must(crls.back() != nullptr);
+            }
+    };
+#if OPENSSL_VERSION_NUMBER < 0x30300000L
+    must(X509_STORE_lock(&store) == 1);
+    const std::unique_ptr<X509_STORE, freed_by<X509_STORE_unlock>> locked(&store);
+    copy(X509_STORE_get0_objects(&store));
+#else
+    const std::unique_ptr<STACK_OF(X509_OBJECT),
+                          decltype([](STACK_OF(X509_OBJECT) * all) { sk_X509_OBJECT_pop_free(all, X509_OBJECT_free); })>
+        objects(X509_STORE_get1_objects(&store));
+    must(objects != nullptr);
+    copy(objects.get());
+#endif
+    return crls;
 }
 
 } // namespace
@@ -72,17 +306,131 @@ bool trust_store::contains(const std::array<std::uint8_t, 32>& thumbprint) const
     return std::ranges::binary_search(anchors, thumbprint, {}, &anchor::thumbprint);
 }
 
+unsigned long trust_store::flags() const noexcept {
+    return (partial_chains ? X509_V_FLAG_PARTIAL_CHAIN : 0UL) | (time ? X509_V_FLAG_USE_CHECK_TIME : 0UL) |
+           (crls.empty() ? 0UL : X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+}
+
+int trust_store::purpose_id() const noexcept {
+    switch (purpose) {
+    case reqauth::purpose::client: break;
+    case reqauth::purpose::server: return X509_PURPOSE_SSL_SERVER;
+    case reqauth::purpose::any: return X509_PURPOSE_ANY;
+    }
+    return X509_PURPOSE_SSL_CLIENT;
+}
+
 } // namespace detail
 
+using namespace detail;
+
 trust trust::from_file(const std::filesystem::path& pem, openssl_scope scope) {
-    return from_pem(detail::read_file(pem), pem.string(), scope);
+    return from_pem(read_file(pem), pem.string(), scope);
+}
+
+trust trust::from_directory(const std::filesystem::path& directory, openssl_scope scope) {
+    const auto files = files_in(directory);
+    if (files.empty())
+        throw error(errc::malformed, directory.string() + ": holds no file whose name ends in .pem, .crt, .cer or "
+                                                          ".crl; give a directory of PEM files");
+    collected all;
+    for (const auto& file : files) {
+        const std::string name = file.string();
+        add(all, objects_in(read_file(file), name, wanted::certificates_and_crls, other_blocks::refuse, scope), name);
+    }
+    return trust(finished(std::move(all), directory.string()));
 }
 
 trust trust::from_pem(std::string_view pem, std::string_view name, openssl_scope scope) {
-    return trust(detail::store_of(detail::certificates_in(pem, name, detail::other_blocks::refuse, scope), name));
+    collected all;
+    add(all, objects_in(pem, name, wanted::certificates_and_crls, other_blocks::refuse, scope), name);
+    return trust(finished(std::move(all), name));
+}
+
+trust trust::from_store(X509_STORE& store) {
+    ERR_clear_error();
+    const certificates_handle held(X509_STORE_get1_all_certs(&store));
+    must(held != nullptr);
+    collected all;
+    for (int i = 0; i < sk_X509_num(held.get()); ++i) {
+        X509* certificate = sk_X509_value(held.get(), i);
+        if (X509_get0_trust_objects(certificate) != nullptr || X509_get0_reject_objects(certificate) != nullptr)
+            throw error(errc::malformed, std::string(of_store) + ": " + describe_anchor(*certificate).text +
+                                             " has uses or rejections of its own (TRUSTED CERTIFICATE); add it as a "
+                                             "plain certificate, or leave it out");
+        all.certificates.emplace_back(X509_dup(certificate), X509_free);
+        must(all.certificates.back() != nullptr);
+    }
+    if (all.certificates.empty())
+        throw error(errc::malformed, std::string(of_store) + ": holds no certificate that can be enumerated; add "
+                                                             "certificates to it, or use from_directory");
+    std::size_t number = 0;
+    for (auto& crl : crls_of(store)) add_crl(all.into, std::move(crl), of_store, ++number);
+    take_parameters(store, all.into);
+    return trust(finished(std::move(all), of_store));
+}
+
+trust trust::with_crls(std::string_view pem, std::string_view name, openssl_scope scope) const {
+    trust_store more = *store_;
+    auto found = objects_in(pem, name, wanted::crls, other_blocks::refuse, scope);
+    std::size_t number = 0;
+    for (crl_handle& crl : found.crls) {
+        check_signer(more, *crl, name, ++number);
+        add_crl(more, std::move(crl), name, number);
+    }
+    sort_each_once(more.crls, &revocation_list::thumbprint);
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_crls_from_file(const std::filesystem::path& pem, openssl_scope scope) const {
+    return with_crls(read_file(pem), pem.string(), scope);
+}
+
+trust trust::with_crls_for_every_ca() const {
+    if (store_->crls.empty())
+        throw error(errc::contradiction, "with_crls_for_every_ca on trust without a CRL refuses everybody; add the "
+                                         "CRLs first, with with_crls");
+    trust_store more = *store_;
+    more.crls_for_every_ca = true;
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_pins(const std::vector<spki_pin>& pins) const {
+    if (pins.empty())
+        throw error(errc::contradiction, "with_pins was given no pin; give one, or leave it out to pin nothing");
+    trust_store more = *store_;
+    more.pins.insert(more.pins.end(), pins.begin(), pins.end());
+    sort_each_once(more.pins, std::identity());
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_depth(std::uint16_t most) const {
+    trust_store more = *store_;
+    more.depth = most;
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_purpose(purpose what) const {
+    trust_store more = *store_;
+    more.purpose = what;
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_time(std::chrono::system_clock::time_point then) const {
+    trust_store more = *store_;
+    more.time = std::chrono::system_clock::to_time_t(then);
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_partial_chains() const {
+    trust_store more = *store_;
+    more.partial_chains = true;
+    return trust(finished(std::move(more)));
 }
 
 std::size_t trust::size() const noexcept { return store_->anchors.size(); }
+std::size_t trust::crl_count() const noexcept { return store_->crls.size(); }
+const std::array<std::uint8_t, 32>& trust::digest() const noexcept { return store_->digest; }
 
 trust::trust(std::shared_ptr<const detail::trust_store> store) noexcept : store_(std::move(store)) {}
 trust::trust(const trust&) noexcept = default;

@@ -3,9 +3,13 @@
 
 #include "handle.hpp"
 
+#include <reqauth/trust.hpp>
+
 #include <array>
 #include <cstdint>
+#include <ctime>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,14 +26,35 @@ struct anchor {
 
 [[nodiscard]] anchor describe_anchor(X509& certificate);
 
+/// revocation_list is one CRL with SHA-256 over its DER.
+struct revocation_list {
+    std::array<std::uint8_t, 32> thumbprint;
+    std::shared_ptr<X509_CRL> crl;
+};
+
 /// trust_store is what stands behind a reqauth::trust. Never changed once made.
 struct trust_store {
-    std::shared_ptr<X509_STORE> store;
-    std::vector<anchor> anchors;  ///< sorted by thumbprint, each once
-    names_handle names;           ///< their subjects, for certificate_authorities
-    std::size_t names_octets = 0; ///< as long as those are on the wire
+    std::vector<anchor> anchors;                     ///< sorted by thumbprint, each once
+    std::vector<std::shared_ptr<X509>> certificates; ///< theirs, in the same order
+    std::vector<revocation_list> crls;               ///< sorted by thumbprint, each once
+    std::vector<spki_pin> pins;                      ///< sorted, each once
+    std::optional<std::uint16_t> depth;
+    std::optional<std::time_t> time;
+    reqauth::purpose purpose = reqauth::purpose::client;
+    bool partial_chains = false;
+    bool crls_for_every_ca = false;
+
+    // What follows from the above.
+    std::shared_ptr<X509_STORE> store;          ///< with all of it but the pins
+    std::shared_ptr<STACK_OF(X509_NAME)> names; ///< the anchors' subjects, for certificate_authorities
+    std::size_t names_octets = 0;               ///< as long as those are on the wire
+    std::array<std::uint8_t, 32> digest{};
 
     [[nodiscard]] bool contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept;
+
+    /// Its verify flags and its purpose, as OpenSSL has them.
+    [[nodiscard]] unsigned long flags() const noexcept;
+    [[nodiscard]] int purpose_id() const noexcept;
 };
 
 } // namespace reqauth::detail

@@ -4,9 +4,13 @@
 #include "catch.hpp"
 #include "guide/application.hpp"
 #include "support/contexts.hpp"
+#include "support/sessions.hpp"
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 // What the documents define.
 namespace readme {
@@ -23,8 +27,21 @@ void log_connection(const SSL& ssl);
 void ask_customers(SSL_CTX& context);
 bool is_customer(const SSL& ssl);
 reqauth::server for_one_name();
-void answer_on_both(SSL_CTX& www, SSL_CTX& api);
 reqauth::server with_external_psks(reqauth::psk_find_session find);
+reqauth::trust load_agents();
+reqauth::trust from_a_directory(const std::string& path);
+reqauth::trust from_your_store(X509_STORE& store);
+reqauth::server_policy this_agent_alone(std::string_view pem);
+reqauth::trust narrower(const reqauth::trust& agents, const reqauth::spki_pin& key);
+reqauth::trust of_public_cas(const reqauth::trust& agents);
+reqauth::trust as_of(const reqauth::trust& agents, std::chrono::system_clock::time_point then);
+void answer_on_both(SSL_CTX& www, SSL_CTX& api);
+void switch_by_name(SSL_CTX& www, SSL_CTX& api);
+reqauth::server for_a_fleet();
+void share_tickets(SSL_CTX& context, std::string& keys);
+bool load_again(reqauth::server& listener, const reqauth::attachment& www, const reqauth::attachment& api);
+bool may_serve(const reqauth::flagged_peer& agent, bool came_early, bool safe_to_repeat);
+reqauth::server_policy without_early_data(const reqauth::trust& agents);
 SSL_CTX* new_client_context();
 SSL* new_client_connection(SSL_CTX& context);
 void offer_the_flag(SSL_CTX& context);
@@ -73,6 +90,25 @@ struct visit {
     support::pair both;
     bool good;
 };
+
+constexpr const char* agent_seen = "flagged CN=crawler.example";
+
+/// crawler offers the flag with the guide's agent, and keeps its sessions.
+struct crawler : support::visitor {
+    crawler() : support::visitor(client()) { guide::offer_the_flag(*context); }
+    support::visited visit(SSL_CTX& at, support::circumstance how = {}) { return support::visit(at, *context, how); }
+    support::owned<SSL_SESSION> session() { return std::move(shelf.last); }
+};
+
+std::string text_of(const char* file) {
+    std::ifstream from(file);
+    return {std::istreambuf_iterator<char>(from), {}};
+}
+
+/// run runs a command in the directory of the guide's files, as one of its steps.
+void run(const std::string& command) {
+    REQUIRE(std::system((command + " >>commands.log 2>&1").c_str()) == 0); // NOLINT: nothing of it comes from outside
+}
 
 } // namespace
 
@@ -182,6 +218,158 @@ TEST_CASE("guide / server / several hosts, a predicate -> only for the name, eac
     guide::serve(*other.server.ssl);
     CHECK(called == "as before");
     CHECK(guide::how_it_went(*other.client.ssl) == "offered, and not asked");
+}
+
+TEST_CASE("guide / server / trust from each source, with each setting -> agents as it says", "[guide]") {
+    certificates();
+    const auto met_by = [](const reqauth::server_policy& policy) {
+        const auto serving = server();
+        reqauth::server().attach(*serving, policy);
+        const auto seen = crawler().visit(*serving);
+        return seen.good ? seen.who : seen.alert;
+    };
+    const auto judged = [&](const reqauth::trust& agents) {
+        return met_by({.when_offered = reqauth::client_auth::require(agents)});
+    };
+    const auto agents = reqauth::trust::from_file("agents-ca.pem");
+    CHECK(judged(guide::load_agents()) == agent_seen);
+
+    const support::temporary_directory there;
+    there.write("agents.crt", text_of("agents-ca.pem"));
+    there.write("agents.crl", text_of("agents-crl.pem"));
+    CHECK(judged(guide::from_a_directory(there.path())) == agent_seen);
+    CHECK(guide::from_a_directory(there.path()).digest() == guide::load_agents().digest());
+
+    const support::owned<X509_STORE> store(X509_STORE_new());
+    REQUIRE(X509_STORE_load_file(store.get(), "agents-ca.pem") == 1);
+    CHECK(judged(guide::from_your_store(*store)) == agent_seen);
+
+    CHECK(met_by(guide::this_agent_alone(text_of("agent.pem"))) == agent_seen);
+    CHECK(met_by(guide::this_agent_alone(text_of("customer.pem"))) == "unknown CA");
+
+    const auto& cast = support::the_cast();
+    CHECK(judged(guide::narrower(agents, support::pin_of(*cast.agent.key))) == "bad certificate");
+    CHECK(judged(guide::of_public_cas(agents)) == "unsupported certificate");
+    CHECK(judged(guide::as_of(agents, std::chrono::system_clock::now())) == agent_seen);
+    CHECK(judged(guide::as_of(agents, std::chrono::system_clock::now() + std::chrono::hours(24 * 60))) ==
+          "certificate expired");
+}
+
+TEST_CASE("guide / server / hosts by name, customers at one of them -> each asks as its own SSL_CTX says",
+          "[guide][SEC-5]") {
+    certificates();
+    const auto www = server();
+    const auto api = server();
+    guide::ask_customers(*api);
+    SSL_CTX_set_verify(api.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    // What the first has must not judge the second's customers.
+    SSL_CTX_set_verify(www.get(), SSL_VERIFY_NONE, [](int, X509_STORE_CTX*) { return 1; });
+    guide::answer_on_both(*www, *api);
+    guide::switch_by_name(*www, *api);
+
+    const auto person = client();
+    CHECK(support::visit(*www, *person, {.name = "www.example"}).good);
+    CHECK(support::visit(*www, *person, {.name = "api.example"}).alert == "certificate required");
+    const auto customer = client();
+    REQUIRE(SSL_CTX_use_certificate_chain_file(customer.get(), "customer.pem") == 1);
+    REQUIRE(SSL_CTX_use_PrivateKey_file(customer.get(), "customer.key", SSL_FILETYPE_PEM) == 1);
+    CHECK(support::visit(*www, *customer, {.name = "api.example"}).verify_result == X509_V_OK);
+    CHECK_FALSE(support::visit(*www, *customer, {.name = "www.example"}).asked);
+    const auto impostor = client();
+    support::present(*impostor, support::the_cast().customer);
+    CHECK(support::visit(*www, *impostor, {.name = "api.example"}).alert == "unknown CA");
+}
+
+TEST_CASE("guide / server / a fleet -> an agent's session resumes on each node, for as long as it says",
+          "[guide][TLS-2]") {
+    certificates();
+    std::string keys(80, 'k');
+    const auto node = [&] {
+        auto made = server();
+        guide::share_tickets(*made, keys);
+        guide::for_a_fleet().attach(*made, {.when_offered = reqauth::client_auth::require(guide::load_agents())});
+        return made;
+    };
+    const auto one = node();
+    const auto other = node();
+    crawler agent;
+    const auto first = agent.visit(*one);
+    CHECK(first.who == agent_seen);
+    CHECK(first.tickets == 2);
+    const auto session = agent.session();
+    REQUIRE(session != nullptr);
+    CHECK(SSL_SESSION_get_ticket_lifetime_hint(session.get()) <= 600);
+    const auto again = agent.visit(*other, {.session = session.get()});
+    CHECK(again.resumed_peer);
+    CHECK_FALSE(again.asked);
+    CHECK(again.who == agent_seen);
+    const auto renewed = agent.session();
+    CHECK(agent.visit(*other, {.name = "another.example", .session = renewed.get()}).full());
+}
+
+TEST_CASE(
+    "guide / server / new trust while it serves -> a revoked agent is out, its session too; a bad file changes nothing",
+    "[guide][SEC-4]") {
+    certificates();
+    const auto www = server();
+    const auto api = server();
+    reqauth::server listener;
+    const auto at_www = listener.attach(*www, {.when_offered = reqauth::client_auth::request(guide::load_agents())});
+    const auto at_api = listener.attach(*api, {.when_offered = reqauth::client_auth::require(guide::load_agents())});
+    crawler agent;
+    CHECK(agent.visit(*www).who == agent_seen);
+    const auto unrevoked = agent.session();
+    const support::owned<SSL_SESSION> copy(SSL_SESSION_dup(unrevoked.get()));
+    REQUIRE(guide::load_again(listener, at_www, at_api));
+    CHECK(agent.visit(*www, {.session = unrevoked.get()}).resumed_peer);
+
+    const std::string list = text_of("agents-crl.pem");
+    const std::string ca = "openssl ca -config agents-ca.conf -name agents -keyfile agents-ca.key -cert agents-ca.pem ";
+    run(ca + "-revoke agent.pem");
+    run(ca + "-gencrl -crldays 7 -out agents-crl.pem");
+    REQUIRE(guide::load_again(listener, at_www, at_api));
+    CHECK(logged.empty());
+    CHECK(agent.visit(*www, {.session = copy.get()}).alert == "certificate revoked");
+    CHECK(agent.visit(*api).alert == "certificate revoked");
+
+    std::ofstream("agents-crl.pem") << list.substr(0, list.size() / 2);
+    CHECK_FALSE(guide::load_again(listener, at_www, at_api));
+    CHECK(logged.find("agents-crl.pem") != std::string::npos);
+    CHECK(agent.visit(*api).alert == "certificate revoked");
+    std::ofstream("agents-crl.pem") << list;
+}
+
+TEST_CASE("guide / server / early data -> what is safe to repeat, or none", "[guide][TLS-4]") {
+    certificates();
+    const auto agents = reqauth::trust::from_file("agents-ca.pem");
+    const auto serving = server();
+    SSL_CTX_set_max_early_data(serving.get(), 1024);
+    reqauth::server().attach(*serving, {.when_offered = reqauth::client_auth::request(agents)});
+    crawler agent;
+    CHECK(agent.visit(*serving).who == agent_seen);
+    const auto session = agent.session();
+    REQUIRE(session != nullptr);
+    support::pair both(*serving, *agent.context);
+    const auto early = support::shake_early(both, *session);
+    CHECK(early.read == "GET /");
+    CHECK(early.during == "handshake_unfinished");
+    const auto who = reqauth::peer_of(*both.server.ssl);
+    const auto* known = std::get_if<reqauth::flagged_peer>(&who);
+    REQUIRE(known != nullptr);
+    CHECK(guide::may_serve(*known, true, true));
+    CHECK_FALSE(guide::may_serve(*known, true, false));
+    CHECK(guide::may_serve(*known, false, false));
+
+    const auto refusing = server();
+    SSL_CTX_set_max_early_data(refusing.get(), 1024);
+    reqauth::server().attach(*refusing, guide::without_early_data(agents));
+    CHECK(agent.visit(*refusing).who == agent_seen);
+    const auto without = agent.session();
+    REQUIRE(without != nullptr);
+    CHECK(SSL_SESSION_get_max_early_data(without.get()) == 0);
+    const auto resumed = agent.visit(*refusing, {.session = without.get()});
+    CHECK(resumed.resumed_peer);
+    CHECK_FALSE(resumed.early_peer);
 }
 
 TEST_CASE("guide / server / callback handed over -> it is called where a session is offered", "[guide][SEC-6]") {

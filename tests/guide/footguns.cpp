@@ -3,11 +3,15 @@
 
 #include "catch.hpp"
 #include "support/bad_peer.hpp"
+#include "support/clock.hpp"
 #include "support/contexts.hpp"
+#include "support/sessions.hpp"
 
+#include <chrono>
 #include <cstdio>
 
 using namespace support;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -18,6 +22,21 @@ owned<SSL> end_of(SSL_CTX& context, bool server) {
     else
         SSL_set_connect_state(ssl.get());
     return ssl;
+}
+
+constexpr const char* agent_seen = "flagged CN=crawler.example";
+
+reqauth::server_policy demanding_of(const reqauth::trust& agents) {
+    reqauth::server_policy policy;
+    policy.when_offered = reqauth::client_auth::require(agents);
+    return policy;
+}
+
+/// earn gives a session of a verified agent.
+owned<SSL_SESSION> earn(SSL_CTX& server, visitor& client) {
+    REQUIRE(visit(server, *client.context).who == agent_seen);
+    REQUIRE(client.shelf.last != nullptr);
+    return std::move(client.shelf.last);
 }
 
 } // namespace
@@ -85,7 +104,21 @@ TEST_CASE("footgun 6 / SSL_CTX_set_cert_verify_callback that calls X509_verify_c
     CHECK(seen(both) == "flagged CN=crawler.example");
 }
 
-TEST_CASE("footgun 8 / early data in a ClientHello with the flag -> rejected; without it, as before",
+TEST_CASE("footgun 8 / early data of an agent -> read before anybody is known, and marked on a connection that is",
+          "[footgun][FLAG-11][TLS-4]") {
+    auto server = server_context();
+    SSL_CTX_set_max_early_data(server.get(), 1000);
+    attach(*server, asking());
+    visitor agent(attached_client());
+    const auto session = earn(*server, agent);
+    const visited again = visit(*server, *agent.context, {.session = session.get(), .early_data = true});
+    CHECK(again.early_data.read == "GET /");
+    CHECK(again.early_data.during == "handshake_unfinished");
+    CHECK(again.who == agent_seen);
+    CHECK(again.early_peer);
+}
+
+TEST_CASE("footgun 8 / early data with a session from before the flag -> rejected with the flag; without it, as before",
           "[footgun][FLAG-11]") {
     auto server = server_context();
     SSL_CTX_set_max_early_data(server.get(), 1000);
@@ -120,6 +153,38 @@ TEST_CASE("footgun 8 / early data in a ClientHello with the flag -> rejected; wi
     }
 }
 
+TEST_CASE(
+    "footgun 9 / CRL that runs out, certificate that does, trust of another time -> sessions go by the real clock",
+    "[footgun][TLS-2]") {
+    {
+        const stopped_clock clock;
+        const auto agents_crl = crl(the_cast().agents_ca, {.next_update = 600});
+        const auto server = attached_server(demanding_of(agents().with_crls(agents_crl)));
+        visitor agent(attached_client());
+        const auto session = earn(*server, agent);
+        clock.set(601s);
+        CHECK(visit(*server, *agent.context, {.session = session.get()}).resumed_peer);
+        CHECK(visit(*server, *agent.context).alert == "certificate expired");
+        const auto renewed = std::move(agent.shelf.last);
+        clock.set(3601s);
+        CHECK(visit(*server, *agent.context, {.session = renewed.get()}).alert == "certificate expired");
+    }
+    // A trust that lives before the agent's end takes it, and no session comes of it.
+    const identity ca = issue({.common_name = "Old CA", .ca = true, .not_before = -20000});
+    auto about = agent_description("crawler.example");
+    about.not_before = -20000;
+    about.not_after = -3600;
+    const identity expired = issue(about, &ca);
+    auto offering = agent_policy();
+    offering.credential = credential_of(expired);
+    visitor agent(attached_client(offering));
+    const auto then = std::chrono::system_clock::now() - 7200s;
+    const auto server = attached_server(demanding_of(trust_in(ca).with_time(then)));
+    const visited late = visit(*server, *agent.context);
+    CHECK(late.who == agent_seen);
+    CHECK(late.tickets == 0);
+}
+
 TEST_CASE("footgun 11 / anchors in a hashed directory -> not compared at attach; those of a file are",
           "[footgun][RCA-13]") {
     const temporary_directory here;
@@ -152,6 +217,22 @@ TEST_CASE("footgun 12 / an intermediate as anchor -> unknown_ca, unless its root
         pair both(*server, *client);
         CHECK(both.shake() == with_root);
         CHECK(alert_to_client(both) == (with_root ? "none" : "unknown CA"));
+    }
+}
+
+TEST_CASE(
+    "footgun 12 / an agent's own certificate as anchor -> it sends none where the request names it, unless ca_names "
+    "is off",
+    "[footgun]") {
+    auto policy = asking();
+    policy.when_offered = reqauth::client_auth::request(trust_in(the_cast().agent).with_partial_chains());
+    for (const bool named : {true, false}) {
+        policy.ca_names = named;
+        const auto server = attached_server(policy);
+        const auto client = attached_client();
+        pair both(*server, *client);
+        REQUIRE(both.shake());
+        CHECK(seen(both) == (named ? "empty" : agent_seen));
     }
 }
 
@@ -190,4 +271,75 @@ TEST_CASE("footgun 15 / beside_required and request, empty Certificate -> comes 
     pair both(*server, *client);
     CHECK(both.shake());
     CHECK(seen(both) == "empty");
+}
+
+TEST_CASE("footgun 25 / switch of SSL_CTX without its verify mode -> the first one's decides who is asked",
+          "[footgun][SEC-5][SEC-7]") {
+    static bool carry = false;
+    const auto www = server_context();
+    const auto api = server_context();
+    ask(*api, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, the_cast().customers_ca);
+    SSL_CTX_set_tlsext_servername_callback(
+        www.get(), +[](SSL* ssl, int*, void* other) -> int {
+            const auto* host = static_cast<SSL_CTX*>(other);
+            SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other));
+            if (carry) SSL_set_verify(ssl, SSL_CTX_get_verify_mode(host), SSL_CTX_get_verify_callback(host));
+            return SSL_TLSEXT_ERR_OK;
+        });
+    SSL_CTX_set_tlsext_servername_arg(www.get(), api.get());
+    reqauth::server listener;
+    listener.attach(*www, asking());
+    listener.attach(*api, asking());
+    for (const bool carried : {false, true}) {
+        carry = carried;
+        const auto person = client_context();
+        CHECK(visit(*www, *person, {.name = "api.example"}).good == !carried);
+        // The library goes by what the SSL asks for: where that is nothing of everyone, it asks agents.
+        const auto agent = flagged_client(the_cast().agent);
+        const visited offered = visit(*www, *agent.context, {.name = "api.example"});
+        CHECK(offered.good == !carried);
+        CHECK(offered.who == (carried ? "handshake_unfinished" : agent_seen));
+    }
+}
+
+TEST_CASE("footgun 26 / a CRL issued anew -> each agent's session ends once, and nobody is refused",
+          "[footgun][SEC-4]") {
+    const auto server = server_context();
+    reqauth::server listener;
+    const auto where = listener.attach(*server, demanding_of(agents().with_crls(crl(the_cast().agents_ca))));
+    visitor agent(attached_client());
+    const auto session = earn(*server, agent);
+    listener.replace({{where, demanding_of(agents().with_crls(crl(the_cast().agents_ca, {.this_update = -60})))}});
+    const visited once = visit(*server, *agent.context, {.session = session.get()});
+    CHECK(once.full());
+    CHECK(once.who == agent_seen);
+    const auto anew = std::move(agent.shelf.last);
+    CHECK(visit(*server, *agent.context, {.session = anew.get()}).resumed_peer);
+}
+
+TEST_CASE(
+    "footgun 27 / one server name that leads to two SSL_CTXs -> a session of the other is not_vouched, or refused",
+    "[footgun][SEC-1]") {
+    for (const bool require : {false, true}) {
+        const auto first = server_context();
+        const auto second = server_context();
+        reqauth::server listener;
+        listener.attach(*first, asking());
+        auto other = require ? demanding() : asking();
+        other.ca_names = false;
+        listener.attach(*second, other);
+        visitor agent(attached_client());
+        const auto session = earn(*first, agent);
+        SSL_CTX_set_tlsext_servername_arg(first.get(), second.get());
+        SSL_CTX_set_tlsext_servername_callback(
+            first.get(), +[](SSL* ssl, int*, void* to) -> int {
+                SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(to));
+                return SSL_TLSEXT_ERR_OK;
+            });
+        const visited crossed = visit(*first, *agent.context, {.session = session.get()});
+        CHECK(crossed.resumed);
+        CHECK(crossed.good == !require);
+        CHECK(crossed.who == (require ? "handshake_unfinished" : "not_vouched"));
+        CHECK(crossed.alert == (require ? "certificate required" : "none"));
+    }
 }

@@ -56,7 +56,7 @@ struct cost {
 };
 
 /// serve does one handshake without the test's own recording, which allocates, and gives its cost.
-cost serve(SSL_CTX& server_context, SSL_CTX& client_context) {
+cost serve(SSL_CTX& server_context, SSL_CTX& client_context, bool flagged = false) {
     BIO* near_end = nullptr;
     BIO* far_end = nullptr;
     REQUIRE(BIO_new_bio_pair(&near_end, 0, &far_end, 0) == 1);
@@ -73,12 +73,12 @@ cost serve(SSL_CTX& server_context, SSL_CTX& client_context) {
         const int accepted = SSL_do_handshake(server.get());
         done = connected == 1 && accepted == 1;
     }
-    const bool none = std::holds_alternative<reqauth::other_peer>(reqauth::peer_of(*server)) &&
-                      !reqauth::server_outcome_of(*server).offered;
+    const bool as_expected = std::holds_alternative<reqauth::flagged_peer>(reqauth::peer_of(*server)) == flagged &&
+                             reqauth::server_outcome_of(*server).offered == flagged;
     server.reset();
     const cost after{news, mallocs};
     REQUIRE(done);
-    REQUIRE(none);
+    REQUIRE(as_expected);
     return {after.news - before.news, after.mallocs - before.mallocs};
 }
 
@@ -131,4 +131,29 @@ TEST_CASE("server / flagged connection / allocations -> counted, so the count ab
     REQUIRE(both.shake());
     CHECK(seen(both) == "flagged CN=crawler.example");
     CHECK(news > before);
+}
+
+TEST_CASE("server / flagged connection, ca_names off / allocations -> as many with 10,000 anchors as with 10",
+          "[handshake][SEC-4]") {
+    REQUIRE(counting);
+    const auto key = make_key();
+    std::string anchors = pem(*the_cast().agents_ca.certificate);
+    const auto client = attached_client();
+    std::vector<cost> least;
+    for (int made = 0; const int wanted : {10, 10000}) {
+        for (; made < wanted; ++made)
+            anchors += pem(*issue({.common_name = "CA " + std::to_string(made), .ca = true}, nullptr, key.get()).certificate);
+        reqauth::server_policy policy;
+        policy.when_offered = reqauth::client_auth::request(reqauth::trust::from_pem(anchors));
+        policy.ca_names = false;
+        const auto server = attached_server(policy);
+        serve(*server, *client, true);
+        least.push_back({SIZE_MAX, SIZE_MAX});
+        for (int i = 0; i < 20; ++i) {
+            const cost one = serve(*server, *client, true);
+            least.back() = {std::min(least.back().news, one.news), std::min(least.back().mallocs, one.mallocs)};
+        }
+    }
+    CHECK(least[0].news == least[1].news);
+    CHECK(least[0].mallocs == least[1].mallocs);
 }

@@ -3,44 +3,13 @@
 
 #include "catch.hpp"
 #include "support/bad_peer.hpp"
+#include "support/clock.hpp"
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
 
 using namespace support;
 
 namespace {
-
-struct early {
-    std::string read; ///< early data that the server accepted
-    bool resumed = false;
-    bool good = false;
-};
-
-/// shake_early has the client send early data with `session`, and the server read what it accepts.
-early shake_early(pair& both, SSL_SESSION& session) {
-    early found;
-    SSL_set_session(both.client.ssl.get(), &session);
-    std::size_t written = 0;
-    REQUIRE(SSL_write_early_data(both.client.ssl.get(), "GET /", 5, &written) == 1);
-    bool finished = false;
-    for (int round = 0; round < 10; ++round) {
-        both.server.give(both.client.take());
-        while (!finished) {
-            char buffer[64];
-            std::size_t size = 0;
-            const int status = SSL_read_early_data(both.server.ssl.get(), buffer, sizeof buffer, &size);
-            if (status == SSL_READ_EARLY_DATA_ERROR) break;
-            found.read.append(buffer, size);
-            finished = status == SSL_READ_EARLY_DATA_FINISH;
-        }
-        if (finished) both.server.step();
-        both.client.give(both.server.take());
-        both.client.step();
-    }
-    found.resumed = SSL_session_reused(both.server.ssl.get()) == 1;
-    found.good = both.shake();
-    return found;
-}
 
 /// with_early_data takes early data, and has given a session to a client without the flag.
 struct with_early_data {
@@ -86,7 +55,7 @@ TEST_CASE("server / ClientHello with early data, flag accepted -> early data rej
         CHECK(both.client.count(kind::certificate_request) == 1);
         CHECK(seen(both) == "flagged CN=crawler.example");
         CHECK(reqauth::client_outcome_of(*both.client.ssl).acknowledged);
-        CHECK(both.client.count(kind::new_session_ticket) == 0);
+        CHECK(both.client.count(kind::new_session_ticket) > 0); // its own, for its own scope
         CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
     }
 }
@@ -158,4 +127,123 @@ TEST_CASE("client / ClientHello with early data -> it has the flag, and the resu
     CHECK(outcome.offered);
     CHECK_FALSE(outcome.requested);
     CHECK(outcome.sent == reqauth::client_outcome::answer::none);
+}
+
+namespace {
+
+/// agents_host takes early data of agents, whose sessions OpenSSL keeps or, without its care against replay, not.
+struct agents_host {
+    explicit agents_host(tickets how, const reqauth::server_policy& policy = demanding()) {
+        nodes.join(*server, how);
+        attach(*server, policy);
+        const visited first = visit(*server, *client.context);
+        REQUIRE(first.who == "flagged CN=crawler.example");
+        REQUIRE(client.shelf.last != nullptr);
+    }
+    fleet nodes;
+    owned<SSL_CTX> server = server_context();
+    visitor client{attached_client()};
+};
+
+} // namespace
+
+TEST_CASE("server / early data of a resumed agent -> nobody's as it comes, and marked when the handshake has ended",
+          "[handshake][valgrind][TLS-4][FLAG-11][RCA-16][SEC-1]") {
+    for (const auto how : {tickets::early_data, tickets::early_data_stateless}) {
+        CAPTURE(int(how));
+        agents_host host(how);
+        for (int round = 0; round < 3; ++round) {
+            const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+            REQUIRE(session != nullptr);
+            CHECK(SSL_SESSION_get_max_early_data(session.get()) == 1024);
+            const visited again = visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
+            CHECK(again.good);
+            CHECK(again.resumed);
+            CHECK(again.early_data.read == "GET /");
+            CHECK(again.early_data.during == "handshake_unfinished");
+            CHECK(again.who == "flagged CN=crawler.example");
+            CHECK(again.early_peer);
+            CHECK(again.resumed_peer);
+            CHECK(again.verify_result == X509_V_ERR_APPLICATION_VERIFICATION);
+        }
+        const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+        const visited without = visit(*host.server, *host.client.context, {.session = session.get()});
+        CHECK(without.resumed_peer);
+        CHECK_FALSE(without.early_peer);
+    }
+}
+
+TEST_CASE("server / early data of an agent's session under another name, or without the flag -> rejected",
+          "[handshake][cve][TLS-4][TLS-2]") {
+    for (const auto how : {tickets::early_data, tickets::early_data_stateless})
+        for (const bool with_flag : {true, false}) {
+            CAPTURE(int(how), with_flag);
+            agents_host host(how);
+            const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+            const visitor other(client_context());
+            const visited again = visit(*host.server, with_flag ? *host.client.context : *other.context,
+                                        {.name = with_flag ? "b.example" : nullptr, .session = session.get(), .early_data = true});
+            CHECK(again.full());
+            CHECK(again.early_data.read.empty());
+            CHECK(again.who == (with_flag ? "flagged CN=crawler.example" : "not_offered"));
+            CHECK_FALSE(again.early_peer);
+            CHECK(again.has_certificate == with_flag);
+        }
+}
+
+TEST_CASE("server / refuse_early_data -> an agent's early data rejected, the handshake resumes", "[handshake][TLS-4][SEC-6]") {
+    for (const auto how : {tickets::early_data, tickets::early_data_stateless}) {
+        CAPTURE(int(how));
+        auto policy = demanding();
+        policy.refuse_early_data = true;
+        agents_host host(how, policy);
+        const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+        CHECK(SSL_SESSION_get_max_early_data(session.get()) == 0);
+        const visited again = visit(*host.server, *host.client.context, {.session = session.get()});
+        CHECK(again.resumed_peer);
+        CHECK_FALSE(again.early_peer);
+        // A client that tries even so.
+        const owned<SSL_SESSION> renewed = std::move(host.client.shelf.last);
+        REQUIRE(renewed != nullptr);
+        SSL_SESSION_set_max_early_data(renewed.get(), 1024);
+        const visited early_again = visit(*host.server, *host.client.context, {.session = renewed.get(), .early_data = true});
+        CHECK(early_again.good);
+        CHECK(early_again.early_data.read.empty());
+        CHECK(early_again.resumed_peer);
+        CHECK_FALSE(early_again.early_peer);
+        // The others' early data is their own affair.
+        visitor other(client_context());
+        visit(*host.server, *other.context);
+        const owned<SSL_SESSION> others = std::move(other.shelf.last);
+        REQUIRE(others != nullptr);
+        CHECK(visit(*host.server, *other.context, {.session = others.get(), .early_data = true}).early_data.read == "GET /");
+    }
+}
+
+TEST_CASE("server / early data that a session's end or a HelloRetryRequest overtakes -> rejected, agent asked or resumed",
+          "[handshake][TLS-4]") {
+    for (const auto how : {tickets::early_data, tickets::early_data_stateless}) {
+        CAPTURE(int(how));
+        {
+            const stopped_clock clock;
+            agents_host host(how);
+            const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+            clock.set(std::chrono::seconds(3601));
+            SSL_SESSION_set_timeout(session.get(), 100000);
+            const visited late = visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
+            CHECK(late.full());
+            CHECK(late.early_data.read.empty());
+            CHECK(late.who == "flagged CN=crawler.example");
+            CHECK_FALSE(late.early_peer);
+        }
+        agents_host host(how);
+        const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
+        const visited retried =
+            visit(*host.server, *host.client.context, {.session = session.get(), .retry = true, .early_data = true});
+        CHECK(retried.good);
+        CHECK(retried.retried);
+        CHECK(retried.early_data.read.empty());
+        CHECK(retried.who == "flagged CN=crawler.example");
+        CHECK_FALSE(retried.early_peer);
+    }
 }

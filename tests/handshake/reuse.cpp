@@ -176,12 +176,11 @@ TEST_CASE("server / SSL_clear / flagged, unflagged and failing clients in turn -
 
 TEST_CASE("server / SSL_clear after a flagged hello that offered a session / unflagged sessions -> no failed handshake",
           "[handshake][TLS-2][SEC-6]") {
-    const std::string name = "application"; // what server_context sets
     for (const bool told : {true, false}) {
         CAPTURE(told);
-        reqauth::server_options options;
-        if (told) options.session_id_context.assign(name.begin(), name.end());
-        const auto context = attached_server(asking(), options);
+        auto policy = asking();
+        if (told) policy.session_id_context = own_id_context();
+        const auto context = attached_server(policy);
         const auto plain = client_context();
         session_shelf shelf;
         shelf.serve(*plain);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A flagged handshake issues no tickets and resumes nothing: no session crosses between flagged and unflagged.
+// No session crosses between flagged and unflagged, and only a verified agent gets one. resumption.cpp: where those resume.
 
 #include "support/sessions.hpp"
 #include "catch.hpp"
@@ -17,8 +17,6 @@ reqauth::client_policy without_credential() {
     policy.offer = reqauth::offer::always;
     return policy;
 }
-
-enum class tickets { stateless, stateful };
 
 owned<SSL_CTX> server_with(tickets how, const reqauth::server_policy& policy) {
     auto context = server_context();
@@ -64,7 +62,7 @@ int find_psk(SSL* ssl, const unsigned char* identity, std::size_t size, SSL_SESS
 
 } // namespace
 
-TEST_CASE("server / tickets / flagged handshake of any outcome -> none issued", "[handshake][valgrind][TLS-2]") {
+TEST_CASE("server / tickets / flagged handshake -> issued to a verified agent only", "[handshake][valgrind][TLS-2]") {
     for (const auto how : {tickets::stateless, tickets::stateful})
         for (const bool has : {true, false}) {
             const auto server = server_with(how, asking());
@@ -74,8 +72,8 @@ TEST_CASE("server / tickets / flagged handshake of any outcome -> none issued", 
             pair both(*server, *client);
             REQUIRE(both.shake());
             CHECK(seen(both) == (has ? "flagged CN=crawler.example" : "empty"));
-            CHECK(both.client.count(kind::new_session_ticket) == 0);
-            CHECK(shelf.count == 0);
+            CHECK(both.client.count(kind::new_session_ticket) == (has ? 2 : 0));
+            CHECK(shelf.count == (has ? 2 : 0));
         }
 }
 
@@ -236,9 +234,8 @@ TEST_CASE("server / application without an id context / session offered with the
     CHECK(seen(again) == "not_offered");
 }
 
-TEST_CASE(
-    "server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes nothing",
-    "[handshake][valgrind][cve][TLS-2][SEC-1]") {
+TEST_CASE("server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes a verified agent only",
+          "[handshake][valgrind][cve][TLS-2][SEC-1]") {
     for (const auto how : {tickets::stateless, tickets::stateful})
         for (const bool has : {true, false}) {
             CAPTURE(int(how), has);
@@ -261,26 +258,35 @@ TEST_CASE(
             CHECK(seen(unflagged) == "not_offered");
             CHECK(SSL_get0_peer_certificate(unflagged.server.ssl.get()) == nullptr);
             pair flagged_again(*server, *client);
-            CHECK_FALSE(resumed(flagged_again, *shelf.last));
+            CHECK(resumed(flagged_again, *shelf.last) == has);
             CHECK(flagged_again.server.good());
+            CHECK(seen(flagged_again) == (has ? "flagged CN=crawler.example" : "empty"));
         }
 }
 
-TEST_CASE("server / session id of a flagged connection / SSL_get1_session in the server's cache -> resumes nothing",
+TEST_CASE("server / SSL_get1_session of a flagged connection, and the server's cache -> a verified agent's only",
           "[handshake][TLS-2]") {
-    const auto server = server_with(tickets::stateful, asking());
-    SSL_CTX_set_session_cache_mode(server.get(), SSL_SESS_CACHE_SERVER);
-    const auto client = attached_client();
-    owned<SSL_SESSION> kept;
-    {
-        pair both(*server, *client);
-        REQUIRE(both.shake());
-        kept.reset(SSL_get1_session(both.client.ssl.get()));
-        both.close();
+    for (const bool has : {true, false}) {
+        const auto server = server_with(tickets::stateful, asking());
+        SSL_CTX_set_session_cache_mode(server.get(), SSL_SESS_CACHE_SERVER);
+        const auto client = attached_client(has ? agent_policy() : without_credential());
+        owned<SSL_SESSION> kept;
+        {
+            pair both(*server, *client);
+            REQUIRE(both.shake());
+            kept.reset(SSL_get1_session(both.client.ssl.get()));
+            both.close();
+        }
+        REQUIRE(kept != nullptr);
+        CHECK(SSL_SESSION_is_resumable(kept.get()) == (has ? 1 : 0));
+        CHECK(SSL_CTX_sess_number(server.get()) == (has ? 2 : 0));
+        if (!has) continue;
+        const auto plain = client_context();
+        pair unflagged(*server, *plain);
+        CHECK_FALSE(resumed(unflagged, *kept));
+        CHECK(unflagged.server.good());
+        CHECK(SSL_get0_peer_certificate(unflagged.server.ssl.get()) == nullptr);
     }
-    REQUIRE(kept != nullptr);
-    CHECK(SSL_SESSION_is_resumable(kept.get()) == 0);
-    CHECK(SSL_CTX_sess_number(server.get()) == 0);
 }
 
 TEST_CASE("server / psk_find_session overwritten after attach / session of a customer with the flag -> not_vouched",

@@ -40,6 +40,8 @@ owned<SSL_CTX> server_context(const identity& who) {
     return context;
 }
 
+std::vector<unsigned char> own_id_context() { return {std::begin(id_context), std::end(id_context) - 1}; }
+
 owned<SSL_CTX> client_context() {
     owned<SSL_CTX> context(SSL_CTX_new(TLS_client_method()));
     must(context != nullptr, "SSL_CTX_new");

@@ -15,11 +15,14 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace support {
 
 /// server_context has a certificate and an id context, and asks nobody for a certificate.
 owned<SSL_CTX> server_context(const identity& who = the_cast().server);
+/// own_id_context is that id context, for server_policy::session_id_context.
+std::vector<unsigned char> own_id_context();
 
 /// client_context trusts the cast's server CA.
 owned<SSL_CTX> client_context();

@@ -119,6 +119,59 @@ description agent_description(std::string common_name) {
     return about;
 }
 
+std::string crl(const identity& issuer, const crl_description& about) {
+    std::unique_ptr<X509_CRL, decltype(&X509_CRL_free)> list(X509_CRL_new(), &X509_CRL_free);
+    must(X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) == 1, "version");
+    must(X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(issuer.certificate.get())) == 1, "issuer");
+    std::unique_ptr<ASN1_TIME, decltype(&ASN1_TIME_free)> time(ASN1_TIME_new(), &ASN1_TIME_free);
+    must(X509_gmtime_adj(time.get(), about.this_update) != nullptr &&
+             X509_CRL_set1_lastUpdate(list.get(), time.get()) == 1,
+         "thisUpdate");
+    for (const X509* one : about.revoked) {
+        X509_REVOKED* entry = X509_REVOKED_new();
+        must(X509_REVOKED_set_serialNumber(entry, const_cast<ASN1_INTEGER*>(X509_get0_serialNumber(one))) == 1 &&
+                 X509_REVOKED_set_revocationDate(entry, time.get()) == 1 &&
+                 X509_CRL_add0_revoked(list.get(), entry) == 1,
+             "a revoked certificate");
+    }
+    must(X509_gmtime_adj(time.get(), about.next_update) != nullptr &&
+             X509_CRL_set1_nextUpdate(list.get(), time.get()) == 1,
+         "nextUpdate");
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, issuer.certificate.get(), nullptr, nullptr, list.get(), 0);
+    const auto key_identifier =
+        must(X509V3_EXT_nconf_nid(nullptr, &context, NID_authority_key_identifier, "keyid"), "X509V3_EXT_nconf_nid");
+    must(X509_CRL_add_ext(list.get(), key_identifier.get(), -1) == 1, "X509_CRL_add_ext");
+    if (about.delta) {
+        std::unique_ptr<ASN1_INTEGER, decltype(&ASN1_INTEGER_free)> base(ASN1_INTEGER_new(), &ASN1_INTEGER_free);
+        must(X509_CRL_add1_ext_i2d(list.get(), NID_delta_crl, base.get(), 1, 0) == 1, "deltaCRLIndicator");
+    }
+    if (about.indirect) {
+        std::unique_ptr<ISSUING_DIST_POINT, decltype(&ISSUING_DIST_POINT_free)> point(ISSUING_DIST_POINT_new(),
+                                                                                      &ISSUING_DIST_POINT_free);
+        point->indirectCRL = 0xff;
+        must(X509_CRL_add1_ext_i2d(list.get(), NID_issuing_distribution_point, point.get(), 1, 0) == 1,
+             "issuingDistributionPoint");
+    }
+    must(X509_CRL_sign(list.get(), issuer.key.get(), EVP_sha256()) > 0, "X509_CRL_sign");
+    const auto bio = must(BIO_new(BIO_s_mem()), "BIO");
+    must(PEM_write_bio_X509_CRL(bio.get(), list.get()) == 1, "PEM_write_bio_X509_CRL");
+    return text_of(*bio);
+}
+
+std::array<std::uint8_t, 32> pin_of(const EVP_PKEY& key) {
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(&key, &der);
+    must(size > 0, "i2d_PUBKEY");
+    std::array<std::uint8_t, 32> pin{};
+    const bool hashed =
+        EVP_Digest(der, static_cast<std::size_t>(size), pin.data(), nullptr, EVP_sha256(), nullptr) == 1;
+    OPENSSL_free(der);
+    must(hashed, "EVP_Digest");
+    return pin;
+}
+
 std::string pem(const X509& certificate) {
     const auto bio = must(BIO_new(BIO_s_mem()), "BIO");
     must(PEM_write_bio_X509(bio.get(), const_cast<X509*>(&certificate)) == 1, "PEM_write_bio_X509");

@@ -5,6 +5,8 @@
 
 #include "support/owned.hpp"
 
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -49,6 +51,21 @@ identity issue(const description& about, const identity* issuer = nullptr, EVP_P
 
 /// agent_description is a crawler's ordinary certificate.
 description agent_description(std::string common_name);
+
+/// crl_description is what a CRL says. Times are seconds from now.
+struct crl_description {
+    std::vector<const X509*> revoked = {};
+    long this_update = -3600;
+    long next_update = 24L * 3600;
+    bool delta = false;    ///< names a base CRL
+    bool indirect = false; ///< may name other CAs' certificates
+};
+
+/// crl makes a CRL of `issuer`, signed with its key, as PEM.
+std::string crl(const identity& issuer, const crl_description& about = {});
+
+/// pin_of is SHA-256 over the key's SubjectPublicKeyInfo.
+std::array<std::uint8_t, 32> pin_of(const EVP_PKEY& key);
 
 std::string pem(const X509& certificate);
 std::string pem(const EVP_PKEY& key, const std::string& passphrase = {});

@@ -67,6 +67,41 @@ TEST_CASE("outcome / conclude / any one fact missing -> no peer, and its reason"
     CHECK(without([](story& s) { s.now.leaf = random_of(9); }) == reason::not_witnessed);
 }
 
+TEST_CASE("outcome / conclude / resumed -> a flagged peer only if vouched for, with every other fact there",
+          "[unit][SEC-1][RCA-16][TLS-2]") {
+    const auto resumed = [](auto&& change) {
+        story one;
+        one.now.resumed = true;
+        one.exchange.vouched = true;
+        one.exchange.agents_session = true;
+        change(one);
+        return one;
+    };
+    const story good = resumed([](story&) {});
+    CHECK_FALSE(good.end());
+    CHECK(good.so_far().certificate == answer::verified);
+    CHECK(good.so_far().accepted);
+
+    const story unvouched = resumed([](story& s) { s.exchange.vouched = false; });
+    CHECK(unvouched.end() == reason::not_vouched);
+    CHECK(unvouched.so_far().accepted);
+    CHECK(unvouched.so_far().certificate == answer::not_asked);
+    CHECK(resumed([](story& s) { s.now.finished = false; }).end() == reason::handshake_unfinished);
+    CHECK(resumed([](story& s) { s.now.finished = false; }).so_far().certificate == answer::awaited);
+    CHECK(resumed([](story& s) { s.exchange.decided = verdict::ignore; }).end() == reason::ignored);
+    CHECK(resumed([](story& s) { s.exchange.decided = verdict::refuse; }).end() == reason::ignored);
+    CHECK(resumed([](story& s) { s.now.leaf = random_of(9); }).end() == reason::not_witnessed);
+    CHECK(resumed([](story& s) { s.now.certificate = false; }).end() == reason::empty);
+    CHECK(resumed([](story& s) { s.exchange.witness.held = false; }).end() == reason::not_witnessed);
+    CHECK(resumed([](story& s) { s.now.server_random = random_of(8); }).end() == reason::not_offered);
+    // What was vouched for is of no use where nothing was resumed.
+    const story full = resumed([](story& s) {
+        s.now.resumed = false;
+        s.exchange.witness.held = false;
+    });
+    CHECK(full.end() == reason::not_witnessed);
+}
+
 TEST_CASE("outcome / conclude / facts of an earlier handshake of the SSL -> nobody's", "[unit][SEC-1][TLS-5]") {
     story next;
     next.now.client_random = random_of(7);

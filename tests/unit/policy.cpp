@@ -8,10 +8,12 @@
 using namespace reqauth::detail;
 using mode = reqauth::client_auth::mode;
 
-TEST_CASE("policy / decide / every combination -> accepted only where everything says so", "[unit][RCA-8][SEC-5][SEC-7][SEC-1]") {
+TEST_CASE("policy / decide / every combination -> accepted only where everything says so",
+          "[unit][RCA-8][SEC-5][SEC-7][SEC-1][TLS-2]") {
     int accepted = 0;
     int refused = 0;
-    for (unsigned bits = 0; bits < 64; ++bits) {
+    int ignored = 0;
+    for (unsigned bits = 0; bits < 256; ++bits) {
         for (const mode asks : {mode::none, mode::request, mode::require}) {
             const circumstances now{.offered = (bits & 1) != 0,
                                     .wanted = (bits & 2) != 0,
@@ -19,14 +21,22 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
                                     .asks = asks,
                                     .everyone_required = (bits & 8) != 0,
                                     .beside_required = (bits & 16) != 0,
-                                    .resumed = (bits & 32) != 0};
+                                    .resumed = (bits & 32) != 0,
+                                    .vouched = (bits & 64) != 0,
+                                    .agents_session = (bits & 128) != 0};
+            // Only a resumed session can be an agent's, and only an agent's can be vouched for.
+            if ((now.agents_session && !now.resumed) || (now.vouched && !now.agents_session)) continue;
             const verdict decided = decide(now);
             CAPTURE(bits, static_cast<int>(asks));
-            if (!now.offered || !now.wanted || !now.same_server || asks == mode::none) {
+            const bool passed_over = !now.offered || !now.wanted || !now.same_server || asks == mode::none ||
+                                     (now.everyone_required && !now.beside_required);
+            if (passed_over && now.everyone_required && now.agents_session) {
+                CHECK(decided == verdict::refuse); // an agent is nobody whom everyone's trust has verified
+                ++refused;
+            } else if (passed_over) {
                 CHECK(decided == verdict::ignore);
-            } else if (now.everyone_required && !now.beside_required) {
-                CHECK(decided == verdict::ignore);
-            } else if (now.resumed && asks == mode::require) {
+                ++ignored;
+            } else if (asks == mode::require && now.resumed && !now.vouched) {
                 CHECK(decided == verdict::refuse);
                 ++refused;
             } else {
@@ -35,8 +45,10 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
             }
         }
     }
-    CHECK(accepted == 9);
-    CHECK(refused == 3);
+    // Four ways to come: in full, or resuming a session that is nobody's, an agent's, or a vouched agent's.
+    CHECK(accepted == 3 * 4 + 3 * 2);
+    CHECK(refused == 3 * 2 + 46 * 2);
+    CHECK(accepted + refused + ignored == 4 * 32 * 3);
 }
 
 TEST_CASE("client_auth / invalid_is_anonymous -> a copy that says so, and the original unchanged", "[unit]") {

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "matrix/hosts.hpp"
+
+#include <cstring>
+
+using oracle::arrival;
+using oracle::ca;
+using oracle::demand;
+using oracle::holds;
+using oracle::host;
+using oracle::outcome;
+using support::identity;
+using support::owned;
+using support::the_cast;
+
+namespace matrix {
+
+namespace {
+
+/// people are made once: keys and certificates cost more than a handshake.
+struct people {
+    identity other_ca = support::issue({.common_name = "Other CA", .ca = true});
+    identity other = support::issue(support::agent_description("other.example"), &other_ca);
+    identity expired_customer = support::issue(
+        {.common_name = "customer.example", .not_before = -7200, .not_after = -3600}, &the_cast().customers_ca);
+};
+
+const people& others() {
+    static const people made;
+    return made;
+}
+
+const identity* flag_credential(holds what) {
+    switch (what) {
+    case holds::none: return nullptr;
+    case holds::agents:
+    case holds::both: return &the_cast().agent;
+    case holds::customers: return &the_cast().customer;
+    case holds::other: return &others().other;
+    case holds::expired: return &the_cast().expired_agent;
+    }
+    return nullptr;
+}
+
+const identity* own_certificate(holds what) {
+    if (what == holds::both) return &the_cast().customer;
+    return what == holds::expired ? &others().expired_customer : flag_credential(what);
+}
+
+} // namespace
+
+visitor::visitor(bool flag, holds what) : context(support::client_context()) {
+    SSL_CTX_set1_groups_list(context.get(), "X25519:P-256");
+    if (const identity* own = own_certificate(what)) support::present(*context, *own);
+    shelf.serve(*context);
+    if (!flag) return; // RCA-15 is about clients that never heard of the flag
+    reqauth::client_policy policy;
+    policy.offer = reqauth::offer::always;
+    // It sends what it has, so that it is the server that judges.
+    policy.when_unsatisfiable = reqauth::unsatisfiable::present;
+    if (const identity* agent = flag_credential(what)) policy.credential = support::credential_of(*agent);
+    reqauth::client(policy).attach(*context);
+}
+
+reqauth::server_policy listener::policy_of(demand what, const std::set<ca>& cas) {
+    std::string text;
+    if (cas.contains(ca::agents)) text += support::pem(*the_cast().agents_ca.certificate);
+    if (cas.contains(ca::other)) text += support::pem(*others().other_ca.certificate);
+    const auto trust = made_.try_emplace(cas, reqauth::trust::from_pem(text)).first->second;
+    reqauth::server_policy policy;
+    policy.session_id_context = support::own_id_context();
+    if (what == demand::request) policy.when_offered = reqauth::client_auth::request(trust);
+    if (what == demand::require) policy.when_offered = reqauth::client_auth::require(trust);
+    return policy;
+}
+
+listener::listener(bool attached, const demands& policy, const demands& own, const trusted& cas) {
+    for (const std::size_t i : {0U, 1U}) {
+        SSL_CTX& context = *contexts[i];
+        const int required = own[i] == demand::require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+        if (own[i] != demand::none) support::ask(context, SSL_VERIFY_PEER | required, the_cast().customers_ca);
+        if (attached) attachments_.push_back(server_.attach(context, policy_of(policy[i], cas[i])));
+    }
+    SSL_CTX_set_tlsext_servername_arg(contexts[0].get(), contexts[1].get());
+    SSL_CTX_set_tlsext_servername_callback(
+        contexts[0].get(), +[](SSL* ssl, int*, void* other) -> int {
+            const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+            if (name == nullptr || std::strcmp(name, "b.example") != 0) return SSL_TLSEXT_ERR_OK;
+            auto* b = static_cast<SSL_CTX*>(other);
+            SSL_set_SSL_CTX(ssl, b);
+            SSL_set_verify(ssl, SSL_CTX_get_verify_mode(b), nullptr); // OpenSSL keeps the first SSL_CTX's
+            return SSL_TLSEXT_ERR_OK;
+        });
+}
+
+void listener::replace(const demands& policy, const trusted& cas) {
+    if (attachments_.empty()) return;
+    server_.replace({{attachments_[0], policy_of(policy[0], cas[0])}, {attachments_[1], policy_of(policy[1], cas[1])}});
+}
+
+outcome connect(const listener& at, visitor& who, const arrival& now, const manner& how, SSL_SESSION* session) {
+    owned<SSL> to(SSL_new(who.context.get()));
+    SSL_set_connect_state(to.get());
+    const char* name = now.where == host::a ? "a.example" : "b.example";
+    if (now.where != host::none) SSL_set_tlsext_host_name(to.get(), name);
+    if (session != nullptr) SSL_set_session(to.get(), session);
+    owned<SSL> from(SSL_new(at.contexts[0].get()));
+    SSL_set_accept_state(from.get());
+    if (how.stateful) SSL_set_options(from.get(), SSL_OP_NO_TICKET);
+    if (how.retry) SSL_set1_groups_list(from.get(), "P-256");
+    if (!now.tls13) SSL_set_max_proto_version(from.get(), TLS1_2_VERSION);
+    support::pair both(std::move(from), std::move(to));
+
+    outcome seen_now;
+    seen_now.good = both.shake();
+    const SSL& server = *both.server.ssl;
+    seen_now.alert = both.client.alert_received;
+    const support::handshake_message* request = both.client.first(support::kind::certificate_request);
+    seen_now.requested = request != nullptr;
+    seen_now.acknowledged = request != nullptr && now.tls13 && request->find(62) == support::flags({80});
+    seen_now.resumed = SSL_session_reused(both.server.ssl.get()) == 1;
+    seen_now.peer = support::seen(server);
+    if (SSL_version(&server) != (now.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) ||
+        both.client.count(support::kind::hello_retry_request) != (how.retry && now.tls13 ? 1U : 0U))
+        seen_now.peer = "another version, or another number of HelloRetryRequests";
+    if (seen_now.good && SSL_get0_peer_certificate(&server) != nullptr)
+        seen_now.result = SSL_get_verify_result(&server) == X509_V_OK ? "ok" : "not ok";
+    both.close();
+    return seen_now;
+}
+
+std::string text_of(const outcome& of) {
+    return std::string(of.good ? "good" : "failed") + ", alert " + (of.alert < 0 ? "none" : std::to_string(of.alert)) +
+           (of.requested ? ", requested" : ", not requested") + (of.acknowledged ? ", acknowledged" : "") +
+           (of.resumed ? ", resumed" : ", in full") + ", " + of.peer + ", verify result " + of.result;
+}
+
+std::string text_of(const arrival& of) {
+    constexpr std::array names = {"A", "B", "none"};
+    constexpr std::array what = {"none", "agents' CA", "customers' CA", "both CAs", "other CA", "expired"};
+    return std::string(of.flag ? "flag" : "no flag") + ", host " + names[static_cast<std::size_t>(of.where)] +
+           ", certificate " + what[static_cast<std::size_t>(of.certificate)] + (of.tls13 ? ", TLS 1.3" : ", TLS 1.2");
+}
+
+std::string text_of(demand of) {
+    constexpr std::array names = {"none", "request", "require"};
+    return names[static_cast<std::size_t>(of)];
+}
+
+} // namespace matrix

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every handshake there is between the kinds of client and server that matter, each against the oracle.
+//
+//   matrix [--all] [--seed N]
+//
+// Without --all: a sample, by a seed that it prints. The last line is `handshakes: N, outcomes: M,
+// differences: D`; exit status 1 where D is not 0.
+
+#include "matrix/hosts.hpp"
+
+#include <array>
+#include <cctype>
+#include <cstdint>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+
+using matrix::demands;
+using matrix::trusted;
+using oracle::arrival;
+using oracle::ca;
+using oracle::demand;
+using oracle::holds;
+using oracle::host;
+using oracle::outcome;
+using oracle::site;
+
+namespace {
+
+using matrix::text_of;
+
+constexpr std::array asks = {demand::none, demand::request, demand::require};
+constexpr std::array hosts = {host::a, host::b, host::none};
+constexpr std::array certificates = {holds::none, holds::agents, holds::customers,
+                                     holds::both, holds::other,  holds::expired};
+
+enum class reload { none, same, other };
+
+/// scene is all but the two connections.
+struct scene {
+    demands policy;
+    demands own;
+    matrix::manner how;
+    bool tls13;    ///< else the server negotiates TLS 1.2
+    bool attached; ///< else the library is not there: what OpenSSL alone does (RCA-15)
+    reload between;
+
+    /// setup numbers what the SSL_CTXs are made from.
+    [[nodiscard]] auto setup() const { return std::tuple(policy, own, how, attached); }
+};
+
+// The sets of trust before a reload and after one with another.
+const trusted first_trust = {{{ca::agents}, {ca::agents, ca::other}}};
+const trusted other_trust = {{{ca::other}, {ca::agents}}};
+
+std::string text_of(const scene& of) {
+    constexpr std::array reloads = {"no reload", "reload with the same", "reload with other trust"};
+    return (of.attached ? "policies A " + text_of(of.policy[0]) + ", B " + text_of(of.policy[1]) : "no library") +
+           "; own A " + text_of(of.own[0]) + ", B " + text_of(of.own[1]) +
+           (of.how.stateful ? "; stateful" : "; stateless") + (of.how.retry ? "; retry; " : "; no retry; ") +
+           reloads[static_cast<std::size_t>(of.between)];
+}
+
+class comparison {
+public:
+    /// Of `every` handshakes one is run.
+    comparison(std::uint64_t seed, std::uint64_t every) : random_(seed), every_(every) {}
+
+    void play(const scene& as, const arrival& first, const std::optional<arrival>& second) {
+        if (random_() % every_ != 0) return;
+        if (!last_ || as.setup() != last_->setup()) hosts_.emplace(as.attached, as.policy, as.own, first_trust);
+        last_ = as;
+
+        matrix::visitor& caller = visitors_.get(first.flag, first.certificate);
+        caller.shelf.last.reset();
+        const site before{as.policy, as.own, first_trust};
+        const std::string where = text_of(as) + "\n    " + text_of(first);
+        judge(where, oracle::in_full(before, first), connect(as, first, nullptr));
+        if (!second) return;
+        const support::owned<SSL_SESSION> session = std::move(caller.shelf.last);
+        const site after{as.policy, as.own, as.between == reload::other ? other_trust : first_trust};
+        if (as.between != reload::none) hosts_->replace(as.policy, after.trusted);
+        judge(where + "\n    then " + text_of(*second), oracle::again(before, first, after, *second),
+              connect(as, *second, session.get()));
+        if (as.between == reload::other) hosts_->replace(as.policy, first_trust);
+    }
+
+    [[nodiscard]] bool tell() const {
+        std::cout << "handshakes: " << handshakes_ << ", outcomes: " << outcomes_.size()
+                  << ", differences: " << differences_ << std::endl;
+        return differences_ == 0 && handshakes_ != 0;
+    }
+
+private:
+    outcome connect(const scene& as, const arrival& now, SSL_SESSION* session) {
+        outcome seen = matrix::connect(*hosts_, visitors_.get(now.flag, now.certificate), now, as.how, session);
+        if (!as.attached && !seen.good) seen.peer = "handshake_unfinished"; // nobody else says so
+        return seen;
+    }
+
+    void judge(const std::string& where, const outcome& expected, const outcome& observed) {
+        ++handshakes_;
+        outcomes_.insert(text_of(observed));
+        if (expected == observed) return;
+        if (++differences_ <= 20)
+            std::cout << "difference " << differences_ << ": " << where << "\n    expected " << text_of(expected)
+                      << "\n    observed " << text_of(observed) << std::endl;
+    }
+
+    std::mt19937_64 random_;
+    std::uint64_t every_;
+    matrix::visitors visitors_;
+    std::optional<matrix::listener> hosts_;
+    std::optional<scene> last_;
+    std::set<std::string> outcomes_;
+    std::size_t handshakes_ = 0;
+    std::size_t differences_ = 0;
+};
+
+template <class Play> void each_arrival(const scene& as, Play play) {
+    for (const bool flag : {true, false})
+        for (const host where : hosts) {
+            if (flag && !as.attached) continue; // without the library nobody reads the flag
+            for (const holds certificate : certificates) play(arrival{flag, where, certificate, as.tls13});
+        }
+}
+
+// Calls for each pair of policies; once where the library is not there.
+template <class Play> void each_policy(bool attached, Play play) {
+    for (const demand a : asks)
+        for (const demand b : asks)
+            if (attached || (a == demand::none && b == demand::none)) play(std::array{a, b});
+}
+
+void play_fresh(comparison& all, scene as) {
+    for (const demand a : asks)
+        for (const demand b : asks) {
+            as.own = {a, b};
+            for (const bool tls13 : {true, false}) {
+                as.tls13 = tls13;
+                each_arrival(as, [&](const arrival& only) { all.play(as, only, std::nullopt); });
+            }
+        }
+}
+
+void play_resumed(comparison& all, scene as) {
+    constexpr std::array<demands, 5> owns = {{{demand::none, demand::none},
+                                              {demand::request, demand::request},
+                                              {demand::require, demand::require},
+                                              {demand::none, demand::require},
+                                              {demand::require, demand::none}}};
+    for (const auto& own : owns)
+        for (const reload between : {reload::none, reload::same, reload::other})
+            for (const bool tls13 : {true, false}) {
+                if (!tls13 && (as.how.retry || between == reload::same)) continue; // TLS 1.2 has no retry
+                if (!as.attached && between != reload::none) continue;
+                as.own = own;
+                as.between = between;
+                as.tls13 = tls13;
+                each_arrival(as, [&](const arrival& first) {
+                    each_arrival(as, [&](const arrival& second) {
+                        if (second.certificate == first.certificate) all.play(as, first, second);
+                    });
+                });
+            }
+}
+
+} // namespace
+
+int main(int count, char** arguments) try {
+    bool everything = false;
+    std::uint64_t seed = std::random_device()();
+    for (int i = 1; i < count; ++i) {
+        const std::string argument = arguments[i];
+        if (argument == "--all") {
+            everything = true;
+        } else if (argument == "--seed" && i + 1 < count &&
+                   std::isdigit(static_cast<unsigned char>(*arguments[i + 1])) != 0) {
+            seed = std::stoull(arguments[++i]);
+        } else {
+            std::cerr << "matrix: unknown argument " << argument << "; it takes [--all] [--seed N]\n";
+            return 2;
+        }
+    }
+    if (everything)
+        std::cout << "all of them" << std::endl;
+    else
+        std::cout << "a sample; the same again: --seed " << seed << std::endl;
+
+    comparison all(seed, everything ? 1 : 50);
+    for (const bool attached : {true, false})
+        each_policy(attached, [&](const demands& policy) {
+            for (const bool stateful : {false, true})
+                for (const bool retry : {false, true}) {
+                    const scene as{policy, {}, {stateful, retry}, true, attached, reload::none};
+                    play_fresh(all, as);
+                    play_resumed(all, as);
+                }
+        });
+    return all.tell() ? 0 : 1;
+} catch (const std::exception& e) {
+    std::cerr << "matrix: " << e.what() << '\n';
+    return 2;
+}
