@@ -113,6 +113,13 @@ template <class Call> int client_connection::call(Call call, clock::time_point d
     }
 }
 
+void client_connection::send_early(const std::string& text) {
+    std::size_t written = 0;
+    const int result =
+        call([&] { return SSL_write_early_data(&ssl_, text.data(), text.size(), &written); }, in(patience::handshake));
+    if (result != 1) throw connection_failed(describe_failure(ssl_, result, "server"));
+}
+
 void client_connection::handshake() {
     const int result = call([&] { return SSL_connect(&ssl_); }, in(patience::handshake));
     if (result != 1) throw connection_failed(describe_failure(ssl_, result, "server"));
@@ -131,7 +138,13 @@ std::string client_connection::get(const std::string& host, const std::string& p
         call([&] { return SSL_write(&ssl_, question.data(), static_cast<int>(question.size())); }, deadline);
     // Where it could not be written the server has refused us, perhaps: its alert is still to be read.
     const std::string cannot_write = written > 0 ? "" : describe_failure(ssl_, written, "server");
+    return answer("GET " + path, cannot_write, deadline);
+}
 
+std::string client_connection::answer_to_early() { return answer("--early-data", "", in(patience::request)); }
+
+std::string client_connection::answer(const std::string& what, const std::string& cannot_write,
+                                      clock::time_point deadline) {
     for (;;) { // answers, of which 1xx are not yet the one
         http::response_parser<http::string_body> parser;
         parser.eager(true);
@@ -141,10 +154,10 @@ std::string client_connection::get(const std::string& host, const std::string& p
             error_code error;
             if (received_.size() != 0) received_.consume(parser.put(received_.data(), error));
             if (error && error != http::error::need_more)
-                throw connection_failed("the answer to GET " + path + " cannot be read: " + error.message());
+                throw connection_failed("the answer to " + what + " cannot be read: " + error.message());
             if (parser.is_done()) break;
             if (received_.size() == received_.max_size())
-                throw connection_failed("the answer to GET " + path + " has a line without end");
+                throw connection_failed("the answer to " + what + " has a line without end");
             const auto space = received_.prepare(std::min(record, received_.max_size() - received_.size()));
             const int result =
                 call([&] { return SSL_read(&ssl_, space.data(), static_cast<int>(space.size())); }, deadline);
@@ -156,7 +169,7 @@ std::string client_connection::get(const std::string& host, const std::string& p
             if (ended && parser.got_some()) parser.put_eof(error = {});
             if (!ended || !parser.is_done())
                 throw connection_failed(
-                    "no answer to GET " + path + ": " +
+                    "no answer to " + what + ": " +
                     (cannot_write.empty() ? describe_failure(ssl_, result, "server") : cannot_write));
         }
         if (http::to_status_class(parser.get().result()) != http::status_class::informational)

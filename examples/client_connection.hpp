@@ -46,10 +46,16 @@ public:
     client_connection(const client_connection&) = delete;
     client_connection& operator=(const client_connection&) = delete;
 
+    /// send_early sends `text` as early data, which the session that is resumed must allow; the handshake comes next.
+    void send_early(const std::string& text);
+
     void handshake();
 
     /// get sends a GET request and returns the body of its answer.
     std::string get(const std::string& host, const std::string& path, bool last);
+
+    /// answer_to_early reads the answer to a request that went out as early data.
+    std::string answer_to_early();
 
     /// part says close_notify and reads until the server has said its last word. In TLS 1.3 a client has
     /// finished before the server has judged its certificate: a refusal only comes now.
@@ -58,6 +64,8 @@ public:
 private:
     using clock = std::chrono::steady_clock;
     template <class Call> int call(Call call, clock::time_point deadline);
+    /// answer reads one, to `what`. `cannot_write` says why the request did not go out; empty: it did.
+    std::string answer(const std::string& what, const std::string& cannot_write, clock::time_point deadline);
 
     descriptor socket_;
     SSL& ssl_;

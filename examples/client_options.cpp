@@ -56,6 +56,13 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
         ->type_name("N,N,...")
         ->delimiter(',')
         ->check(CLI::Range(0, static_cast<int>(reqauth::flag_set::capacity) - 1));
+    app.add_option("--session-in", chosen.session_in, "session to resume, PEM")->type_name("FILE");
+    app.add_option("--session-out", chosen.session_out, "write the last session that the server gives, PEM")
+        ->type_name("FILE");
+    app.add_option("--early-data", chosen.early_data,
+                   "send TEXT as 0-RTT where the session allows, else not at all; where it is an HTTP request, up to "
+                   "its empty line, the answer's body goes to standard output")
+        ->type_name("TEXT");
     app.add_flag("--post-handshake", chosen.post_handshake, "offer post_handshake_auth");
     app.add_flag("--tls1.2", chosen.tls12, "at most TLS 1.2");
     app.add_option("--get", chosen.get, "request after the handshake, body to standard output; repeatable")
@@ -78,5 +85,7 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
         throw usage_error("--on-unacknowledged other needs --other-cert and --other-key");
     if (chosen.on_unacknowledged == "flag" && chosen.certificate.empty())
         throw usage_error("--on-unacknowledged flag needs --cert and --key");
+    if (!chosen.early_data.empty() && chosen.session_in.empty())
+        throw usage_error("--early-data goes out with a session that is resumed: add --session-in");
     return chosen;
 }

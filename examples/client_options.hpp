@@ -24,6 +24,9 @@ struct client_options {
     reqauth::flag_number flag = reqauth::request_client_auth;
     reqauth::extension_type extension = reqauth::tls_flags_extension;
     std::vector<reqauth::flag_number> flags;
+    std::string session_in;
+    std::string session_out;
+    std::string early_data;
     bool post_handshake = false;
     bool tls12 = false;
     std::vector<std::string> get;

@@ -10,6 +10,7 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <sstream>
@@ -21,6 +22,8 @@ using boost::system::error_code;
 using net::ip::tcp;
 
 namespace {
+
+constexpr std::size_t record = 16 * 1024; // the most that OpenSSL gives at once
 
 /// forget clears what an earlier call left, so that SSL_get_error speaks of the next one.
 void forget() {
@@ -34,7 +37,7 @@ connection::connection(tcp::socket socket, SSL_CTX& context, const server_option
                        std::function<void()> ended)
     : socket_(std::move(socket)), deadline_(socket_.get_executor()), options_(options),
       trace_(options.extension, "[" + std::to_string(number) + "] "), ssl_(SSL_new(&context)), ended_(std::move(ended)),
-      received_(limits::header + limits::body) {
+      early_(options.early_data > 0), received_(limits::header + limits::body + options.early_data) {
     socket_.native_non_blocking(true);
     if (!ssl_ || SSL_set_fd(ssl_.get(), static_cast<int>(socket_.native_handle())) != 1) throw std::bad_alloc();
     watch(*ssl_, events_);
@@ -77,9 +80,25 @@ void connection::expect(std::chrono::seconds within, void (connection::*late)())
     });
 }
 
+bool connection::read_early_data() {
+    while (early_) {
+        const auto space = received_.prepare(std::min(record, received_.max_size() - received_.size()));
+        std::size_t count = 0;
+        forget();
+        const int status = SSL_read_early_data(ssl_.get(), space.data(), space.size(), &count);
+        if (status == SSL_READ_EARLY_DATA_ERROR) return false;
+        received_.commit(count); // never too much: OpenSSL refuses more than --early-data
+        early_ = status == SSL_READ_EARLY_DATA_SUCCESS;
+    }
+    return true;
+}
+
 void connection::handshake() {
-    forget();
-    const int result = SSL_accept(ssl_.get());
+    int result = 0; // as SSL_get_error takes a call of SSL_read_early_data that failed
+    if (read_early_data()) {
+        forget();
+        result = SSL_accept(ssl_.get());
+    }
     if (result == 1) {
         report({});
         next_request();
@@ -124,7 +143,7 @@ void connection::read_request() {
 }
 
 bool connection::receive(void (connection::*step)()) {
-    const auto space = received_.prepare(received_.max_size() - received_.size());
+    const auto space = received_.prepare(std::min(record, received_.max_size() - received_.size()));
     const unsigned finished = events_.client_finished;
     forget();
     const int result = SSL_read(ssl_.get(), space.data(), static_cast<int>(space.size()));

@@ -56,6 +56,8 @@ private:
     void expect(std::chrono::seconds within, void (connection::*late)());
 
     void handshake();
+    /// read_early_data reads into received_ what comes before the handshake's end; false: it waits, or failed.
+    bool read_early_data();
     void handshake_late();
     void report(std::optional<std::string> error);
 
@@ -88,6 +90,7 @@ private:
     ssl_ptr ssl_; // after what its callbacks use
     std::function<void()> ended_;
 
+    bool early_ = false; // early data may still come
     boost::beast::flat_buffer received_;
     std::optional<http_parser> parser_;
     http_request asked_;    // GET /pha, while its certificate is on the way

@@ -67,6 +67,10 @@ struct greeting {
 };
 
 greeting greet(const visit& seen) {
+    if (seen.resumed && seen.trust)
+        return {"known", seen.trust == "bots" ? "A verified agent" : "A known customer",
+                "You resumed an earlier connection, on which your certificate verified: you are " + *seen.subject +
+                    "."};
     if (seen.trust == "bots")
         return {"known", "A verified agent",
                 "You offered a certificate, were asked for it, and it verified: you are " + *seen.subject + "."};
@@ -93,7 +97,10 @@ std::string row(std::string_view name, const std::string& cell) {
 std::string code(std::string_view text) { return "<code>" + escape(text) + "</code>"; }
 
 /// in_words explains the values of the log line.
-std::string in_words(const std::string& value) {
+std::string in_words(const std::string& value, bool resumed = false) {
+    if (resumed && value == "accepted") return "offered and accepted";
+    if (resumed && value == "verified") return "verified on the connection that this one resumes";
+    if (resumed && value == "not_requested") return "not asked for: this connection resumes an earlier one";
     if (value == "not_offered") return "not offered: an ordinary visitor";
     if (value == "ignored") return "offered, and ignored by this server";
     if (value == "accepted") return "offered and accepted: the request for a certificate said so";
@@ -110,7 +117,8 @@ std::string in_words(const std::string& value) {
 
 std::string welcome_page(const visit& seen) {
     const greeting hello = greet(seen);
-    std::string details = row("The flag", in_words(seen.outcome)) + row("A certificate", in_words(seen.certificate));
+    std::string details = row("The flag", in_words(seen.outcome, seen.resumed)) +
+                          row("A certificate", in_words(seen.certificate, seen.resumed));
     if (seen.trust) details += row("Verified by", in_words(*seen.trust));
     if (seen.subject) details += row("Subject", code(*seen.subject));
     if (!seen.alt_names.empty()) {
@@ -125,6 +133,7 @@ std::string welcome_page(const visit& seen) {
         details += row("Flags sent", code(numbers));
     }
     if (seen.server_name) details += row("Server name", code(*seen.server_name));
+    if (seen.early_data) details += row("Early data", "came, and was taken: this page may be the answer to a replay");
     if (seen.version) details += row("Connection", code(*seen.version) + (seen.resumed ? ", resumed" : ", new"));
 
     return document(hello.kind,

@@ -8,6 +8,7 @@
 #include "command_line.hpp"
 #include "handshake_events.hpp"
 #include "json.hpp"
+#include "session_file.hpp"
 #include "tls.hpp"
 #include "wire_trace.hpp"
 
@@ -90,6 +91,21 @@ void verify_the_server(SSL_CTX& context, const client_options& options) {
         throw usage_error("--ca " + options.ca + " holds no certificate in PEM: " + openssl_error());
 }
 
+int session_slot() {
+    static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return slot;
+}
+
+/// keep_last_session puts each session that the server gives in the place of the one before.
+void keep_last_session(SSL_CTX& context, session_ptr& last) {
+    SSL_CTX_set_ex_data(&context, session_slot(), &last);
+    SSL_CTX_set_session_cache_mode(&context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(&context, [](SSL* ssl, SSL_SESSION* session) {
+        static_cast<session_ptr*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), session_slot()))->reset(session);
+        return 1; // it is ours now
+    });
+}
+
 context_ptr make_context(const client_options& options) {
     context_ptr context(SSL_CTX_new(TLS_client_method()));
     if (!context) throw std::runtime_error(openssl_error());
@@ -114,7 +130,34 @@ ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
                            ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name) == 1
                            : SSL_set1_host(ssl.get(), name) == 1 && SSL_set_tlsext_host_name(ssl.get(), name) == 1;
     if (!named) throw usage_error("--servername " + options.server_name + " cannot be a server's name");
+    if (!options.session_in.empty()) {
+        const session_ptr session = read_session(options.session_in, options.server_name);
+        if (SSL_set_session(ssl.get(), session.get()) != 1)
+            throw usage_error("--session-in " + options.session_in + " cannot be used here: " + openssl_error());
+        // SSL_set_session has taken over what was found when the session was made.
+        if (SSL_get_verify_result(ssl.get()) != X509_V_OK)
+            throw usage_error("--session-in " + options.session_in +
+                              " is a session with a server that was not verified: connect without it");
+    }
     return ssl;
+}
+
+/// allows_early_data says whether the session that is to be resumed takes this much, under this name (RFC 8446,
+/// section 4.2.10).
+bool allows_early_data(const SSL& ssl, const client_options& options) {
+    const SSL_SESSION* session = SSL_get0_session(&ssl);
+    if (session == nullptr || options.early_data.empty() || options.tls12) return false;
+    const char* name = SSL_SESSION_get0_hostname(session);
+    return SSL_SESSION_get_max_early_data(session) >= options.early_data.size() &&
+           (name == nullptr || name == options.server_name);
+}
+
+std::string early_data_of(const SSL& ssl) {
+    switch (SSL_get_early_data_status(&ssl)) {
+    case SSL_EARLY_DATA_ACCEPTED: return "accepted";
+    case SSL_EARLY_DATA_REJECTED: return "rejected";
+    default: return "none";
+    }
 }
 
 json to_json(const SSL& ssl, const handshake_events& events, const std::optional<std::string>& error) {
@@ -127,6 +170,7 @@ json to_json(const SSL& ssl, const handshake_events& events, const std::optional
             {"acknowledged", outcome.acknowledged},
             {"sent", to_string(outcome.sent)},
             {"resumed", SSL_session_reused(&ssl) == 1},
+            {"early_data", early_data_of(ssl)},
             {"alert_sent", or_null(events.alert_sent)},
             {"alert_received", or_null(events.alert_received)},
             {"error", or_null(error)}};
@@ -135,20 +179,32 @@ json to_json(const SSL& ssl, const handshake_events& events, const std::optional
 /// talk is the connection from its beginning to its end. Throws connection_failed.
 void talk(const client_options& options, SSL& ssl, bool& line_open) {
     client_connection connection(options.connect, ssl);
-    connection.handshake();
-    const endpoint host{options.server_name, options.connect.port};
-    for (const std::string& path : options.get) {
-        const std::string body = connection.get(to_string(host), path, &path == &options.get.back());
+    const auto print = [&](const std::string& body) {
         std::fwrite(body.data(), 1, body.size(), stdout);
         if (!body.empty()) line_open = body.back() != '\n';
-    }
+    };
+    if (allows_early_data(ssl, options)) connection.send_early(options.early_data);
+    connection.handshake();
+    if (SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED && options.early_data.ends_with("\r\n\r\n"))
+        print(connection.answer_to_early());
+    const endpoint host{options.server_name, options.connect.port};
+    for (const std::string& path : options.get)
+        print(connection.get(to_string(host), path, &path == &options.get.back()));
     connection.part();
 }
 
 int run(const client_options& options) {
+    session_ptr last_session; // outlives the SSL_CTX, which refers to it
     const context_ptr context = make_context(options);
     std::optional<keylog> keys;
-    if (!options.keylog.empty()) keys.emplace(*context, options.keylog);
+    if (!options.keylog.empty()) {
+        keys.emplace(options.keylog);
+        keys->watch(*context);
+    }
+    if (!options.session_out.empty()) {
+        require_writable("--session-out", options.session_out);
+        keep_last_session(*context, last_session);
+    }
     handshake_events events;
     wire_trace trace(options.extension);
     const ssl_ptr ssl = make_ssl(*context, options);
@@ -168,7 +224,12 @@ int run(const client_options& options) {
     } else if (error) {
         complain(program, *error, 1);
     }
-    return error ? 1 : 0;
+    if (error) return 1; // nothing to come back to
+    if (last_session)
+        write_session(*last_session, options.session_out);
+    else if (!options.session_out.empty())
+        complain(program, "the server gave no session: --session-out " + options.session_out + " is not written", 0);
+    return 0;
 }
 
 } // namespace

@@ -6,10 +6,12 @@
 std::variant<server_options, int> read_server_options(int argc, char** argv) {
     server_options chosen;
     std::string listen = to_string(chosen.listen);
-    CLI::App app("An HTTPS server that asks for a client certificate only where the client offers one,\n"
-                 "by the TLS flag request_client_auth. GET / shows a visitor how they were seen, GET /debug the same\n"
-                 "in JSON.",
-                 "reqauth-server");
+    std::vector<std::string> vhosts;
+    CLI::App app(
+        "An HTTPS server that asks for a client certificate only where the client offers one,\n"
+        "by the TLS flag request_client_auth. GET / shows a visitor how they were seen, GET /debug the same\n"
+        "in JSON. SIGHUP reads the agents' trust anchors and CRLs again; SIGTERM stops after open connections.",
+        "reqauth-server");
     app.option_defaults()->always_capture_default();
     app.get_formatter()->column_width(34);
 
@@ -32,10 +34,33 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
                    "a flagged client whose certificate does not verify; continue: it is a guest")
         ->check(CLI::IsMember({"fail", "continue"}));
     app.add_flag("--beside-required", chosen.beside_required, "accept the flag although --default-auth require");
+    app.add_option("--crl", chosen.crl, "revoked agents, of each CA that issues to agents; PEM")->type_name("FILE");
     app.add_option("--ca-names", chosen.ca_names, "name the agents' CAs in the request")
         ->check(CLI::IsMember({"on", "off"}));
+    app.add_option("--session-age", chosen.session_age,
+                   "longest time from an agent's verification to its last resumption; 0: none")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0, 7 * 24 * 3600));
+    app.add_option("--label", chosen.label, "scope of sessions among servers that share ticket keys")
+        ->type_name("TEXT");
+    app.add_option("--vhost", vhosts,
+                   "a further virtual host, with cert.pem, key.pem and, where present, bots-ca.pem, default-ca.pem of "
+                   "DIR; without the latter it asks nobody else; repeatable")
+        ->type_name("NAME=DIR")
+        ->take_all()
+        ->allow_extra_args(false)
+        ->default_str("");
     app.add_option("--flag", chosen.flag, "flag number")->type_name("N");
     app.add_option("--extension", chosen.extension, "extension type")->type_name("N");
+    auto* ticket_key =
+        app.add_option("--ticket-key", chosen.ticket_key,
+                       "ticket keys shared by several servers: 80 octets, made by openssl rand 80; default: random")
+            ->type_name("FILE");
+    app.add_flag("--no-tickets", chosen.no_tickets, "stateful session cache in place of tickets")->excludes(ticket_key);
+    app.add_option("--early-data", chosen.early_data,
+                   "accept 0-RTT up to BYTES; sessions are then kept here, and resume on this server alone")
+        ->type_name("BYTES")
+        ->check(CLI::Range(0, 1024 * 1024));
     app.add_flag("--post-handshake", chosen.post_handshake, "ask for a certificate after the handshake, on GET /pha");
     app.add_flag("--tls1.2", chosen.tls12, "allow TLS 1.2 too");
     app.add_option("--threads", chosen.threads, "worker threads")->type_name("N")->check(CLI::Range(1, 1024));
@@ -51,6 +76,12 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
     if (chosen.max_connections == 0) throw usage_error("--max-connections 0 would serve nobody: give 1 or more");
     if (chosen.default_auth == "none" && !chosen.default_ca.empty())
         throw usage_error("--default-ca is for clients that are asked: add --default-auth request or require");
+    for (const std::string& each : vhosts) {
+        const auto equals = each.find('=');
+        if (equals == 0 || equals == std::string::npos || equals + 1 == each.size())
+            throw usage_error("--vhost " + each + " is not NAME=DIR");
+        chosen.vhosts.push_back({each.substr(0, equals), each.substr(equals + 1)});
+    }
     if (chosen.on_missing == "fail" && chosen.on_invalid == "continue")
         throw usage_error("--on-missing fail and --on-invalid continue exclude each other: a bad certificate would "
                           "pass where none does not");

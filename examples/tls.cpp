@@ -61,14 +61,17 @@ void use_certificate(SSL_CTX& context, const std::string& certificate, const std
         throw usage_error(key + " cannot be used as the private key of " + certificate + ": " + openssl_error());
 }
 
-keylog::keylog(SSL_CTX& context, const std::string& file)
+keylog::keylog(const std::string& file)
     : descriptor_(::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)) {
     if (descriptor_ < 0) throw usage_error("cannot write --keylog " + file + ": " + std::strerror(errno));
-    SSL_CTX_set_app_data(&context, &descriptor_);
-    SSL_CTX_set_keylog_callback(&context, write_key);
 }
 
 keylog::~keylog() { ::close(descriptor_); }
+
+void keylog::watch(SSL_CTX& context) {
+    SSL_CTX_set_app_data(&context, &descriptor_);
+    SSL_CTX_set_keylog_callback(&context, write_key);
+}
 
 std::optional<std::string> negotiated_version(const SSL& ssl) {
     if (SSL_get_pending_cipher(&ssl) == nullptr && SSL_get_current_cipher(&ssl) == nullptr) return std::nullopt;

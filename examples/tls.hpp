@@ -26,13 +26,14 @@ std::string encrypted_key(const std::string& key);
 void use_certificate(SSL_CTX& context, const std::string& certificate, const std::string& key);
 
 /// keylog appends an NSS key log to `file`, which only its owner may read. Throws usage_error. It must
-/// outlive the SSL_CTX's connections.
+/// outlive the connections of the SSL_CTXs that it watches.
 class keylog {
 public:
-    keylog(SSL_CTX& context, const std::string& file);
+    explicit keylog(const std::string& file);
     ~keylog();
     keylog(const keylog&) = delete;
     keylog& operator=(const keylog&) = delete;
+    void watch(SSL_CTX& context);
 
 private:
     int descriptor_;

@@ -164,6 +164,8 @@ json to_json(const visit& seen) {
 std::string to_text(const visit& seen) {
     std::string text = seen.ok ? "ok" : "failed";
     if (seen.version) text += ", " + *seen.version;
+    if (seen.resumed) text += ", resumed";
+    if (seen.early_data) text += ", with early data";
     text += ", flag " + seen.outcome + ", certificate " + seen.certificate;
     if (seen.trust) text += " by " + *seen.trust;
     if (seen.subject) text += ", " + *seen.subject;

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hosts.hpp"
+
+#include "command_line.hpp"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+namespace {
+
+std::string lower_case(std::string_view name) {
+    std::string text(name);
+    std::ranges::transform(text, text.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return text;
+}
+
+std::string contents(const std::string& option, const std::string& file) {
+    require_readable(option, file);
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// where_present is `directory`/`name`, or nothing. A link to nowhere is there: reading it is an error.
+std::string where_present(const std::string& directory, const std::string& name) {
+    const auto file = std::filesystem::path(directory) / name;
+    std::error_code unknown;
+    return std::filesystem::symlink_status(file, unknown).type() == std::filesystem::file_type::not_found
+               ? ""
+               : file.string();
+}
+
+/// ask_everybody is client authentication as any server has it: on the SSL_CTX, without the library.
+void ask_everybody(SSL_CTX& context, const std::string& default_auth, const std::string& default_ca) {
+    if (default_auth == "none") return;
+    const bool require = default_auth == "require";
+    SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+    if (default_ca.empty()) return;
+    require_readable("--default-ca", default_ca);
+    ERR_clear_error();
+    STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(default_ca.c_str());
+    if (names == nullptr || SSL_CTX_load_verify_file(&context, default_ca.c_str()) != 1)
+        throw usage_error("--default-ca " + default_ca + " holds no certificate in PEM: " + openssl_error());
+    SSL_CTX_set_client_CA_list(&context, names);
+}
+
+/// server_name_in is the name of a ClientHello that OpenSSL has not looked into yet; empty where there is none, or
+/// one that OpenSSL will refuse. RFC 6066, section 3: the list's length, the type host_name, the name's length.
+std::string_view server_name_in(SSL* hello) {
+    const unsigned char* body = nullptr;
+    std::size_t size = 0;
+    if (SSL_client_hello_get0_ext(hello, TLSEXT_TYPE_server_name, &body, &size) != 1 || size < 5) return {};
+    const auto number = [&](std::size_t at) { return std::size_t{body[at]} << 8U | body[at + 1]; };
+    if (number(0) != size - 2 || body[2] != TLSEXT_NAMETYPE_host_name || number(3) != size - 5) return {};
+    return {reinterpret_cast<const char*>(body) + 5, size - 5};
+}
+
+/// id_context_of tells sessions apart that the SSL_CTX's own authentication let in: by host, and by what it asked
+/// and trusted. So one ticket key for several hosts or servers, or for a server before and after a change, lets
+/// nobody carry a session from one to another.
+std::array<unsigned char, 32> id_context_of(const server_options& options, const std::string& host,
+                                            const std::string& default_auth, const std::string& default_ca) {
+    std::string all;
+    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.label, host, default_auth,
+                                    default_ca.empty() ? std::string() : contents("--default-ca", default_ca)})
+        all += std::to_string(part.size()) + ":" + part;
+    std::array<unsigned char, 32> id{};
+    if (EVP_Digest(all.data(), all.size(), id.data(), nullptr, EVP_sha256(), nullptr) != 1)
+        throw std::runtime_error(openssl_error());
+    return id;
+}
+
+std::vector<unsigned char> read_ticket_keys(const std::string& file) {
+    if (file.empty()) return {};
+    const std::string keys = contents("--ticket-key", file);
+    if (keys.size() != 80)
+        throw usage_error("--ticket-key " + file + " has " + std::to_string(keys.size()) +
+                          " octets where 80 are needed: make one with openssl rand -out FILE 80");
+    return {keys.begin(), keys.end()};
+}
+
+/// for_all_hosts is what holds for the whole listener.
+reqauth::server_options for_all_hosts(const server_options& options) {
+    reqauth::server_options all;
+    all.flag = options.flag;
+    all.extension = options.extension;
+    all.label = options.label;
+    all.max_session_age = std::chrono::seconds(options.session_age);
+    return all;
+}
+
+} // namespace
+
+hosts::hosts(const server_options& options)
+    : options_(options), ticket_keys_(read_ticket_keys(options.ticket_key)), server_(for_all_hosts(options)) {
+    all_.push_back({.name = "",
+                    .certificate = options.certificate,
+                    .key = options.key,
+                    .bots_ca = options.bots_ca,
+                    .default_auth = options.default_auth,
+                    .default_ca = options.default_ca});
+    for (const virtual_host& each : options.vhosts) {
+        const std::string name = lower_case(each.name);
+        if (std::ranges::find(all_, name, &host::name) != all_.end())
+            throw usage_error("--vhost " + each.name + " is given twice");
+        const std::string default_ca = where_present(each.directory, "default-ca.pem");
+        if (!default_ca.empty() && options.default_auth == "none")
+            throw usage_error(default_ca + " is for clients that are asked: add --default-auth request or require");
+        all_.push_back({.name = name,
+                        .certificate = (std::filesystem::path(each.directory) / "cert.pem").string(),
+                        .key = (std::filesystem::path(each.directory) / "key.pem").string(),
+                        .bots_ca = where_present(each.directory, "bots-ca.pem"),
+                        .default_auth = default_ca.empty() ? "none" : options.default_auth,
+                        .default_ca = default_ca});
+    }
+    if (!options.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.bots_ca.empty(); }))
+        throw usage_error("--crl is about agents, and there is no CA of agents: add --bots-ca");
+    for (host& each : all_) configure(each);
+}
+
+void hosts::configure(host& each) {
+    each.context.reset(SSL_CTX_new(TLS_server_method()));
+    if (!each.context) throw std::runtime_error(openssl_error());
+    SSL_CTX& context = *each.context;
+    SSL_CTX_set_min_proto_version(&context, options_.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_CTX_set_options(&context, SSL_OP_NO_RENEGOTIATION);
+    // Back to the event loop after each record: a client that floods the server holds nobody up.
+    SSL_CTX_clear_mode(&context, SSL_MODE_AUTO_RETRY);
+    const std::string vhost = "--vhost " + each.name;
+    require_readable(each.name.empty() ? "--cert" : vhost, each.certificate);
+    require_readable(each.name.empty() ? "--key" : vhost, each.key);
+    use_certificate(context, each.certificate, each.key);
+    ask_everybody(context, each.default_auth, each.default_ca);
+
+    each.id_context = id_context_of(options_, each.name, each.default_auth, each.default_ca);
+    SSL_CTX_set_session_id_context(&context, each.id_context.data(), static_cast<unsigned>(each.id_context.size()));
+    SSL_CTX_set_client_hello_cb(&context, keep_sessions_apart, this);
+    SSL_CTX_set_tlsext_servername_callback(&context, move_to_host);
+    SSL_CTX_set_tlsext_servername_arg(&context, this);
+    if (options_.no_tickets) SSL_CTX_set_options(&context, SSL_OP_NO_TICKET);
+    // OpenSSL takes the 80 octets as nginx lays them out: a name (16), the key for HMAC-SHA-256 (32), the key for
+    // AES-256-CBC (32).
+    if (!ticket_keys_.empty() &&
+        SSL_CTX_set_tlsext_ticket_keys(&context, ticket_keys_.data(), static_cast<long>(ticket_keys_.size())) != 1)
+        throw std::runtime_error("--ticket-key " + options_.ticket_key + " cannot be used: " + openssl_error());
+    // OpenSSL then keeps sessions in this process, whatever --ticket-key says, and lets each resume once: early data
+    // that is replayed is not taken. In a fleet such a session resumes where it was made; elsewhere a full
+    // handshake follows.
+    SSL_CTX_set_max_early_data(&context, options_.early_data);
+    // Never less than OpenSSL's own: it is also how much is passed over of what is not accepted.
+    SSL_CTX_set_recv_max_early_data(&context, std::max(options_.early_data, SSL_CTX_get_recv_max_early_data(&context)));
+
+    // What the library adds: who offers the flag is asked, and judged by --bots-ca.
+    each.attached = server_.attach(context, policy_of(each));
+}
+
+reqauth::server_policy hosts::policy_of(const host& each) const {
+    reqauth::server_policy policy;
+    if (!each.bots_ca.empty()) {
+        auto agents = reqauth::trust::from_file(each.bots_ca);
+        if (!options_.crl.empty()) agents = agents.with_crls_from_file(options_.crl);
+        policy.when_offered = options_.on_missing == "fail" ? reqauth::client_auth::require(agents)
+                                                            : reqauth::client_auth::request(agents);
+        if (options_.on_invalid == "continue") policy.when_offered = policy.when_offered.invalid_is_anonymous();
+    }
+    policy.ca_names = options_.ca_names == "on";
+    policy.beside_required = options_.beside_required;
+    policy.session_id_context.assign(each.id_context.begin(), each.id_context.end());
+    return policy;
+}
+
+std::vector<std::string> hosts::warnings() const {
+    std::vector<std::string> lines;
+    for (const host& each : all_)
+        for (const std::string& line : each.attached.warnings) lines.push_back(line);
+    return lines;
+}
+
+void hosts::log_keys(keylog& keys) const {
+    for (const host& each : all_) keys.watch(*each.context);
+}
+
+std::vector<std::string> hosts::reload() {
+    std::vector<reqauth::replacement> all;
+    for (const host& each : all_) all.push_back({each.attached, policy_of(each)});
+    return server_.replace(std::move(all));
+}
+
+const hosts::host& hosts::named(std::string_view name) const {
+    const auto found = std::ranges::find(all_, lower_case(name), &host::name);
+    return found != all_.end() ? *found : all_.front();
+}
+
+// OpenSSL looks for the session that a ClientHello presents, or makes a new one, before it calls the servername
+// callback: that would always be under the first host's id context (CVE-2025-23419). This callback comes before.
+int hosts::keep_sessions_apart(SSL* ssl, int* alert, void* self) {
+    const host& wanted = static_cast<const hosts*>(self)->named(server_name_in(ssl));
+    if (SSL_set_session_id_context(ssl, wanted.id_context.data(), static_cast<unsigned>(wanted.id_context.size())) == 1)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+int hosts::move_to_host(SSL* ssl, int* alert, void* self) {
+    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    SSL_CTX* context = static_cast<const hosts*>(self)->named(name != nullptr ? name : "").context.get();
+    if (SSL_get_SSL_CTX(ssl) != context && SSL_set_SSL_CTX(ssl, context) == nullptr) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    // These would stay the first host's: it would ask, or not ask, in the other's place.
+    SSL_set_verify(ssl, SSL_CTX_get_verify_mode(context), SSL_CTX_get_verify_callback(context));
+    SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(context));
+    return name != nullptr ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the example programs share: a PKI, the two programs, and checks that are counted."""
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+
+SERVER, CLIENT = sys.argv[1:3]
+PATIENCE = 60  # seconds, only so that a hang fails: nothing here asserts a time
+checks = failures = 0
+
+
+def check(what, holds, seen=''):
+    global checks, failures
+    checks += 1
+    if not holds:
+        failures += 1
+        print(f'FAILED: {what}\n        {seen}', flush=True)
+
+
+def same(what, got, **wanted):
+    """Checks members of a JSON line."""
+    for name, value in wanted.items():
+        name = {'x5t': 'x5t#S256'}.get(name, name)
+        check(f'{what}: {name} is {value!r}', name in got and got[name] == value, got)
+
+
+# A PKI, by the openssl program.
+
+home = tempfile.TemporaryDirectory(prefix='reqauth-programs-')
+
+
+def path(name):
+    return os.path.join(home.name, name)
+
+
+def write(name, data):
+    with open(path(name), 'wb') as out:
+        out.write(data)
+    return path(name)
+
+
+def openssl(*arguments):
+    subprocess.run(['openssl', *arguments], check=True, cwd=home.name, capture_output=True, timeout=PATIENCE)
+
+
+def authority(name):
+    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+            '-subj', f'/CN={name} CA', '-addext', 'keyUsage=critical,keyCertSign,cRLSign', '-keyout', f'{name}.key', '-out', f'{name}.pem')
+
+
+def leaf(name, subject, issuer, names):
+    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-utf8', '-subj', subject,
+            '-keyout', f'{name}.key', '-out', f'{name}.csr')
+    # Python verifies strictly from 3.13 on, and wants the key identifiers too.
+    write(f'{name}.ext', f'subjectAltName={names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n'.encode())
+    openssl('x509', '-req', '-in', f'{name}.csr', '-CA', f'{issuer}.pem', '-CAkey', f'{issuer}.key', '-days', '2',
+            '-extfile', f'{name}.ext', '-out', f'{name}.pem')
+
+
+for ca in ('servers', 'bots', 'customers', 'others'):
+    authority(ca)
+leaf('server', '/CN=localhost', 'servers', 'DNS:localhost,IP:127.0.0.1,IP:::1')
+leaf('crawler', '/CN=crawler.example', 'bots', 'DNS:crawler.example,URI:https://crawler.example/bot,IP:192.0.2.1')
+leaf('customer', '/CN=customer.example', 'customers', 'DNS:customer.example,IP:192.0.2.2')
+leaf('impostor', '/CN=crawler.example', 'others', 'DNS:crawler.example')
+leaf('hostile', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'bots', 'DNS:<script>"')
+leaf('hostile-customer', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'customers', 'DNS:<script>"')
+openssl('ec', '-in', 'crawler.key', '-aes128', '-passout', 'pass:secret', '-out', 'encrypted.key')
+write('empty.pem', b'')
+write('noise.pem', b'not a certificate\n')
+
+
+def own(name):
+    return ['--cert', path(f'{name}.pem'), '--key', path(f'{name}.key')]
+
+
+def other(name):
+    return ['--other-cert', path(f'{name}.pem'), '--other-key', path(f'{name}.key')]
+
+
+def octets_of(name):
+    with open(path(name), 'rb') as file:
+        return file.read()
+
+
+def thumbprint(name):
+    with open(path(f'{name}.pem')) as pem:
+        der = ssl.PEM_cert_to_DER_cert(pem.read())
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip('=')
+
+
+# The two programs.
+
+class Server:
+    def __init__(self, *options, listen='127.0.0.1:0', plain=False, certificate='server'):
+        mode = [] if plain else ['--json']
+        self.process = subprocess.Popen([SERVER, '--listen', listen, *own(certificate), *options, *mode],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines = queue.Queue()
+        self.errors = b''
+        threading.Thread(target=self.read, daemon=True).start()
+        self.stderr = threading.Thread(target=self.read_errors, daemon=True)
+        self.stderr.start()
+        if plain:
+            self.address = self.text().split()[-1]
+        else:
+            first = self.line()
+            check('the first line says listening', list(first) == ['event', 'address'] and first['event'] == 'listening',
+                  first)
+            self.address = first['address']
+        self.port = int(self.address.rsplit(':', 1)[1])
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def read_errors(self):
+        self.errors = self.process.stderr.read()
+
+    def text(self):
+        line = self.lines.get(timeout=PATIENCE)
+        if line is None:
+            raise EOFError(f'the server ended: {self.errors!r}')
+        return line.decode('ascii')
+
+    def line(self):
+        return json.loads(self.text())
+
+    def hang_up(self):
+        """Sends SIGHUP, and gives the line that says what came of it."""
+        self.process.send_signal(signal.SIGHUP)
+        return self.line()
+
+    def end(self, how=signal.SIGTERM):
+        if how is not None:
+            self.process.send_signal(how)
+        status = self.process.wait(PATIENCE)
+        self.stderr.join(PATIENCE)
+        check('the server exits with status 0', status == 0, (status, self.errors))
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if self.process.poll() is None:
+            self.process.kill() if kind else self.end()
+
+
+class Ran:
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out.decode(), err.decode()
+
+    @property
+    def line(self):
+        return json.loads(self.out.splitlines()[-1])
+
+
+def run(program, *arguments):
+    done = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def client(server, *options, connect=None):
+    """Runs the client with --json against `server`."""
+    return run(CLIENT, '--connect', connect or f'localhost:{server.port}', '--ca', path('servers.pem'), '--json', *options)
+
+
+def visit(what, server, *options, status=0):
+    """One visit: the client's line, the server's line."""
+    ran = client(server, *options)
+    check(f'{what}: the client exits with {status}', ran.status == status, (ran.status, ran.out, ran.err))
+    return ran.line, server.line()
+
+
+def s_client(server, *options, verify=True):
+    """openssl s_client, which asks one question and stays for the answer: then it has the tickets, too."""
+    return subprocess.run(['openssl', 's_client', '-connect', server.address, '-servername', 'localhost', '-ign_eof',
+                           *(['-CAfile', path('servers.pem')] if verify else []), *options],
+                          input=b'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', capture_output=True, timeout=PATIENCE).stdout
+
+
+def keeping(name):
+    """The client's options to resume from a session file, if it is there, and to save to it."""
+    return [*(['--session-in', path(name)] if os.path.exists(path(name)) else []), '--session-out', path(name)]
+
+
+def returns(what, server, name, *options, resumed, status=0, **wanted):
+    """A visit that presents the session `name`, if it is there, and saves the next: both sides say whether it resumed."""
+    mine, theirs = visit(what, server, *keeping(name), *options, status=status)
+    same(what, mine, resumed=resumed)
+    same(what, theirs, resumed=resumed, **wanted)
+    return mine, theirs
+
+
+def tls(server):
+    """A TLS connection of Python's, for requests that no client makes."""
+    context = ssl.create_default_context(cafile=path('servers.pem'))
+    raw = socket.create_connection(('127.0.0.1', server.port), timeout=PATIENCE)
+    return context.wrap_socket(raw, server_hostname='localhost')
+
+
+def read_all(connection):
+    data = b''
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        while more := connection.recv(65536):
+            data += more
+    return data
+
+
+def exchange(server, request):
+    with tls(server) as connection:
+        connection.sendall(request)
+        return read_all(connection)
+
+
+def run_parts(*parts):
+    """Runs the parts, or those named on the command line, and exits."""
+    for part in parts:
+        if len(sys.argv) > 3 and part.__name__ not in sys.argv[3:]:
+            continue
+        before = checks
+        try:
+            part()
+        except Exception:  # the other parts still say how they are
+            check(f'{part.__name__} runs to its end', False, traceback.format_exc())
+        print(f'{part.__name__}: {checks - before} checks', flush=True)
+    print(f'{checks} checks, {failures} failed')
+    sys.exit(1 if failures or not checks else 0)
