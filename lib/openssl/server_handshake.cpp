@@ -108,16 +108,6 @@ std::span<const unsigned char> id_context_of(const policies& now, const attached
     return found->policy->session_id_context;
 }
 
-// A ClientHello without the flag, on an SSL that had one with it. After a HelloRetryRequest it is no honest client's
-// (TLS-1), and which of the application's sessions it might resume is not known: none.
-//= TLS-2
-void forget_scope(SSL* ssl, const attached& there, connection& kept) {
-    if (kept.server.before_retry)
-        kept.put_aside.resume_within(ssl, unmatchable());
-    else
-        kept.put_aside.resumption_is_settled(ssl, id_context_of(*there.server->of->current(), there));
-}
-
 // Asks the predicate and computes the scope, once per ClientHello: before it is parsed, where it presents
 // sessions; else when our extension is parsed.
 considered consider(SSL* ssl, const attached& there, connection& kept, const std::optional<heard>& before_retry,
@@ -372,7 +362,9 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
         const std::string_view body = hello_extension(ssl, there->extension);
         const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
         if (!hello.flags.contains(options.flag)) {
-            if (connection* kept = connection_of(ssl)) forget_scope(ssl, *there, *kept);
+            // An SSL that had a flagged ClientHello, before a HelloRetryRequest or SSL_clear.
+            if (connection* kept = connection_of(ssl))
+                kept->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
             return 1;
         }
         //= TLS-2
@@ -404,7 +396,6 @@ void on_handshake_event(const SSL* watched, int event, int value) {
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             kept->early.reset();
-            kept->server.before_retry.reset();
             const attached* there = server_of(ssl);
             const auto policies = there != nullptr ? there->server->of->current() : nullptr;
             kept->put_aside.handshake_begins(ssl, policies != nullptr ? id_context_of(*policies, *there)

@@ -52,9 +52,6 @@ BREAKS = [
         (SCOPE, ".add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{})", ""),
         (SCOPE, "const policies::entry* arrived_at = now.find(where);", "(void)where;"),
     ]),
-    ("a ClientHello that drops the flag after a retry resumes the application's sessions", [
-        (HANDSHAKE, "if (kept.server.before_retry) kept.put_aside.resume_within(ssl, unmatchable()); else", ""),
-    ]),
     ("sessions outlive a reload: neither scope nor mark name the policies", [
         (SCOPE, ".add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{}).add(now.digest)", ""),
         (MARK, " && found->policy == policy", ""),
