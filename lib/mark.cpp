@@ -14,14 +14,16 @@ constexpr std::array<std::uint8_t, 8> version{'r', 'e', 'q', 'a', 'u', 't', 'h',
 std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept {
     std::array<std::uint8_t, mark_octets> octets{};
     auto at = std::copy(version.begin(), version.end(), octets.begin());
-    for (const sha256_digest* part : {&what.scope, &what.policy, &what.leaf}) at = std::copy(part->begin(), part->end(), at);
+    for (const sha256_digest* part : {&what.scope, &what.policy, &what.leaf})
+        at = std::copy(part->begin(), part->end(), at);
     const auto deadline = static_cast<std::uint64_t>(what.deadline);
     for (int shift = 56; shift >= 0; shift -= 8) *at++ = static_cast<std::uint8_t>(deadline >> shift);
     return octets;
 }
 
 std::optional<mark> read_mark(std::span<const std::uint8_t> octets) noexcept {
-    if (octets.size() != mark_octets || !std::equal(version.begin(), version.end(), octets.begin())) return std::nullopt;
+    if (octets.size() != mark_octets || !std::equal(version.begin(), version.end(), octets.begin()))
+        return std::nullopt;
     mark found{};
     auto at = octets.begin() + version.size();
     for (sha256_digest* part : {&found.scope, &found.policy, &found.leaf}) {

@@ -142,7 +142,8 @@ TEST_CASE("server / flagged connection, ca_names off / allocations -> as many wi
     std::vector<cost> least;
     for (int made = 0; const int wanted : {10, 10000}) {
         for (; made < wanted; ++made)
-            anchors += pem(*issue({.common_name = "CA " + std::to_string(made), .ca = true}, nullptr, key.get()).certificate);
+            anchors +=
+                pem(*issue({.common_name = "CA " + std::to_string(made), .ca = true}, nullptr, key.get()).certificate);
         reqauth::server_policy policy;
         policy.when_offered = reqauth::client_auth::request(reqauth::trust::from_pem(anchors));
         policy.ca_names = false;

@@ -15,6 +15,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 using namespace support;
 using namespace std::chrono_literals;
@@ -40,16 +42,20 @@ visitor holder(const identity& who) {
 }
 
 /// taken_for_verified is what code that knows only OpenSSL checks.
-bool taken_for_verified(const visited& found) { return found.good && found.has_certificate && found.verify_result == X509_V_OK; }
+bool taken_for_verified(const visited& found) {
+    return found.good && found.has_certificate && found.verify_result == X509_V_OK;
+}
 
 /// switch_to makes `from` serve b.example with `to`, as servers do.
 void switch_to(SSL_CTX& from, SSL_CTX& to) {
     SSL_CTX_set_tlsext_servername_arg(&from, &to);
-    SSL_CTX_set_tlsext_servername_callback(&from, +[](SSL* ssl, int*, void* other) -> int {
-        const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-        if (name != nullptr && std::strcmp(name, "b.example") == 0) SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other));
-        return SSL_TLSEXT_ERR_OK;
-    });
+    SSL_CTX_set_tlsext_servername_callback(
+        &from, +[](SSL* ssl, int*, void* other) -> int {
+            const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+            if (name != nullptr && std::strcmp(name, "b.example") == 0)
+                SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other));
+            return SSL_TLSEXT_ERR_OK;
+        });
 }
 
 reqauth::server_policy requiring(const reqauth::trust& agents) {
@@ -161,7 +167,8 @@ TEST_CASE("HAProxy 2026, id context scoped too narrowly / other mode, CA or CRL 
     }
 }
 
-TEST_CASE("HAProxy, one certificate under two SNI filters / two policies of one listener", "[handshake][cve][TLS-2][SEC-5]") {
+TEST_CASE("HAProxy, one certificate under two SNI filters / two policies of one listener",
+          "[handshake][cve][TLS-2][SEC-5]") {
     // The same server certificate and trust; b requires what a only asks for.
     for (const auto how : {tickets::stateless, tickets::stateful}) {
         CAPTURE(int(how));
@@ -172,13 +179,14 @@ TEST_CASE("HAProxy, one certificate under two SNI filters / two policies of one 
             nodes.join(*a, how);
             const auto b = usual(nodes, how, the_cast().agents_ca);
             SSL_CTX_set_tlsext_servername_arg(a.get(), b.get());
-            SSL_CTX_set_tlsext_servername_callback(a.get(), +[](SSL* ssl, int*, void* other) -> int {
-                const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-                if (name == nullptr || std::strcmp(name, "b.example") != 0) return SSL_TLSEXT_ERR_OK;
-                SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other));
-                SSL_set_verify(ssl, required, nullptr); // as nginx and others do: OpenSSL keeps a's
-                return SSL_TLSEXT_ERR_OK;
-            });
+            SSL_CTX_set_tlsext_servername_callback(
+                a.get(), +[](SSL* ssl, int*, void* other) -> int {
+                    const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+                    if (name == nullptr || std::strcmp(name, "b.example") != 0) return SSL_TLSEXT_ERR_OK;
+                    SSL_set_SSL_CTX(ssl, static_cast<SSL_CTX*>(other));
+                    SSL_set_verify(ssl, required, nullptr); // as nginx and others do: OpenSSL keeps a's
+                    return SSL_TLSEXT_ERR_OK;
+                });
             visitor nobody(client_context());
             CHECK_FALSE(visit(*a, *nobody.context, {.name = "b.example"}).good);
             const auto session = session_of(nobody, visit(*a, *nobody.context, {.name = "a.example"}));
@@ -236,7 +244,8 @@ TEST_CASE("HAProxy, ticket renewal / a chain of resumptions past the session's t
         }
 }
 
-TEST_CASE("Go CVE-2025-68121 / client CAs changed, or an intermediate expired, and an old ticket", "[handshake][cve][SEC-4][TLS-2]") {
+TEST_CASE("Go CVE-2025-68121 / client CAs changed, or an intermediate expired, and an old ticket",
+          "[handshake][cve][SEC-4][TLS-2]") {
     // reload.cpp: "trust exchanged"; resumption.cpp: "a certificate of the verified chain expires".
     for (const auto how : {tickets::stateless, tickets::stateful}) {
         CAPTURE(int(how));
@@ -244,7 +253,7 @@ TEST_CASE("Go CVE-2025-68121 / client CAs changed, or an intermediate expired, a
             X509_STORE* changed = X509_STORE_new();
             X509_STORE_add_cert(changed, the_cast().customers_ca.certificate.get());
             SSL_CTX_set_cert_store(&host, changed); // takes it over
-        }))); // the flaw
+        })));                                       // the flaw
         const visited after = ours_after(how, agents(), trust_in(the_cast().customers_ca));
         CHECK_FALSE(after.resumed);
         CHECK_FALSE(after.good);
@@ -277,7 +286,8 @@ TEST_CASE("Go CVE-2025-68121 / client CAs changed, or an intermediate expired, a
     }
 }
 
-TEST_CASE("Cloudflare 2022 / revoked certificate, and a ticket from before", "[handshake][valgrind][cve][SEC-4][TLS-2]") {
+TEST_CASE("Cloudflare 2022 / revoked certificate, and a ticket from before",
+          "[handshake][valgrind][cve][SEC-4][TLS-2]") {
     const auto& who = the_cast();
     const std::string revoking = crl(who.agents_ca, {.revoked = {who.agent.certificate.get()}});
     for (const auto how : {tickets::stateless, tickets::stateful}) {
@@ -300,7 +310,8 @@ TEST_CASE("Cloudflare 2022 / revoked certificate, and a ticket from before", "[h
     }
 }
 
-TEST_CASE("Envoy CVE-2022-21654 / validation settings changed, and a ticket from before", "[handshake][cve][SEC-4][TLS-2]") {
+TEST_CASE("Envoy CVE-2022-21654 / validation settings changed, and a ticket from before",
+          "[handshake][cve][SEC-4][TLS-2]") {
     // resumption.cpp: "any setting of the server or its policy differs".
     const auto& who = the_cast();
     for (const auto how : {tickets::stateless, tickets::stateful}) {
@@ -311,8 +322,9 @@ TEST_CASE("Envoy CVE-2022-21654 / validation settings changed, and a ticket from
             CHECK_FALSE(visit(host, *anew.context).good); // no longer fit
         });
         CHECK(taken_for_verified(plain)); // the flaw
-        for (const auto& stricter : {agents().with_purpose(reqauth::purpose::server), agents().with_pins({pin_of(*who.server.key)}),
-                                     agents().with_time(std::chrono::system_clock::now() + std::chrono::hours(48))}) {
+        for (const auto& stricter :
+             {agents().with_purpose(reqauth::purpose::server), agents().with_pins({pin_of(*who.server.key)}),
+              agents().with_time(std::chrono::system_clock::now() + std::chrono::hours(48))}) {
             const visited after = ours_after(how, agents(), stricter);
             CHECK_FALSE(after.resumed);
             CHECK_FALSE(after.good);
@@ -320,7 +332,8 @@ TEST_CASE("Envoy CVE-2022-21654 / validation settings changed, and a ticket from
     }
 }
 
-TEST_CASE("Bun 2026, Caddy CVE-2026-27586 / a CA file that is missing, and the system's roots", "[handshake][cve][SEC-2]") {
+TEST_CASE("Bun 2026, Caddy CVE-2026-27586 / a CA file that is missing, and the system's roots",
+          "[handshake][cve][SEC-2]") {
     // trust.cpp: "missing, empty, malformed, partly malformed". Here the system's roots know the customers' CA.
     const temporary_directory files;
     const auto roots = files.write("roots.pem", pem(*the_cast().customers_ca.certificate));
@@ -329,7 +342,8 @@ TEST_CASE("Bun 2026, Caddy CVE-2026-27586 / a CA file that is missing, and the s
     setenv("SSL_CERT_FILE", roots.c_str(), 1);
     const auto host = server_context();
     const std::string missing = (files.path() / "agents.pem").string();
-    if (SSL_CTX_load_verify_locations(host.get(), missing.c_str(), nullptr) != 1) SSL_CTX_set_default_verify_paths(host.get());
+    if (SSL_CTX_load_verify_locations(host.get(), missing.c_str(), nullptr) != 1)
+        SSL_CTX_set_default_verify_paths(host.get());
     SSL_CTX_set_verify(host.get(), required, nullptr);
     auto client = holder(the_cast().customer);
     CHECK(taken_for_verified(visit(*host, *client.context))); // the flaw
@@ -337,17 +351,22 @@ TEST_CASE("Bun 2026, Caddy CVE-2026-27586 / a CA file that is missing, and the s
     std::string text;
     CHECK(failure_of([&] { (void)reqauth::trust::from_file(missing); }, &text) == reqauth::errc::unreadable);
     CHECK(text.find("agents.pem") != std::string::npos);
-    CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("empty.pem", "")); }) == reqauth::errc::malformed);
-    const auto good_and_bad = pem(*the_cast().agents_ca.certificate) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("half.pem", good_and_bad)); }) == reqauth::errc::malformed);
+    CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("empty.pem", "")); }) ==
+          reqauth::errc::malformed);
+    const auto good_and_bad =
+        pem(*the_cast().agents_ca.certificate) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("half.pem", good_and_bad)); }) ==
+          reqauth::errc::malformed);
     // With a trust that did load, the system's roots open nothing, whatever the SSL_CTX has loaded.
     const auto attached = server_context();
     SSL_CTX_set_default_verify_paths(attached.get());
     attach(*attached, demanding());
     const auto impostor = flagged_client(the_cast().customer);
     CHECK(visit(*attached, *impostor.context).alert == "unknown CA");
-    if (before != nullptr) setenv("SSL_CERT_FILE", kept.c_str(), 1);
-    else unsetenv("SSL_CERT_FILE");
+    if (before != nullptr)
+        setenv("SSL_CERT_FILE", kept.c_str(), 1);
+    else
+        unsetenv("SSL_CERT_FILE");
 }
 
 TEST_CASE("Bun 2026 / SSL_CTX without an id context", "[handshake][cve][TLS-2][SEC-6]") {
@@ -358,8 +377,10 @@ TEST_CASE("Bun 2026 / SSL_CTX without an id context", "[handshake][cve][TLS-2][S
             present(*host, the_cast().server);
             fleet nodes;
             nodes.join(*host, how);
-            if (plain) ask(*host, required, the_cast().agents_ca);
-            else attach(*host, demanding());
+            if (plain)
+                ask(*host, required, the_cast().agents_ca);
+            else
+                attach(*host, demanding());
             auto client = plain ? holder(the_cast().agent) : visitor(attached_client());
             const auto session = session_of(client, visit(*host, *client.context));
             const visited again = visit(*host, *client.context, {.session = session.get()});
@@ -374,9 +395,11 @@ TEST_CASE("Envoy CVE-2025-66220 / NUL inside a subjectAltName", "[handshake][cve
     auto about = agent_description("crawler.example");
     about.alt_names = {{GEN_DNS, std::string("crawler.example\0.evil.example", 29)}};
     const identity forged = issue(about, &the_cast().agents_ca);
-    const auto* names = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(forged.certificate.get(), NID_subject_alt_name, nullptr, nullptr));
+    const auto* names =
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(forged.certificate.get(), NID_subject_alt_name, nullptr, nullptr));
     REQUIRE(names != nullptr);
-    const ASN1_STRING* name = static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, 0), nullptr));
+    const ASN1_STRING* name =
+        static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, 0), nullptr));
     CHECK(std::strcmp(reinterpret_cast<const char*>(ASN1_STRING_get0_data(name)), "crawler.example") == 0); // the flaw
     GENERAL_NAMES_free(const_cast<GENERAL_NAMES*>(names));
 
@@ -391,7 +414,8 @@ TEST_CASE("Envoy CVE-2025-66220 / NUL inside a subjectAltName", "[handshake][cve
     CHECK(agent->alt_names()[0].value == "crawler.example\\00.evil.example");
 }
 
-TEST_CASE("wolfSSL CVE-2022-25640, -25638 / empty Certificate, and a CertificateVerify by another key", "[handshake][cve][SEC-1]") {
+TEST_CASE("wolfSSL CVE-2022-25640, -25638 / empty Certificate, and a CertificateVerify by another key",
+          "[handshake][cve][SEC-1]") {
     const auto optional = server_context();
     ask(*optional, SSL_VERIFY_PEER, the_cast().agents_ca);
     const visitor nobody(client_context());
@@ -410,7 +434,8 @@ TEST_CASE("wolfSSL CVE-2022-25640, -25638 / empty Certificate, and a Certificate
     REQUIRE(EVP_PKEY_get_bn_param(own.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret) == 1);
     unsigned char point[133];
     std::size_t size = 0;
-    REQUIRE(EVP_PKEY_get_octet_string_param(the_cast().agent.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1);
+    REQUIRE(EVP_PKEY_get_octet_string_param(the_cast().agent.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
+                                            &size) == 1);
     OSSL_PARAM_BLD* build = OSSL_PARAM_BLD_new();
     OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
     OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, size);
@@ -445,7 +470,8 @@ TEST_CASE("wolfSSL CVE-2022-25640, -25638 / empty Certificate, and a Certificate
     }
 }
 
-TEST_CASE("OpenSSL 2026 / identity kept after an empty post-handshake authentication", "[handshake][cve][TLS-3][SEC-1]") {
+TEST_CASE("OpenSSL 2026 / identity kept after an empty post-handshake authentication",
+          "[handshake][cve][TLS-3][SEC-1]") {
     // post_handshake.cpp: "empty Certificate after the handshake".
     const auto again_empty = [](SSL_CTX& host, SSL_CTX& client) {
         SSL_CTX_set_post_handshake_auth(&client, 1);
@@ -460,15 +486,18 @@ TEST_CASE("OpenSSL 2026 / identity kept after an empty post-handshake authentica
         return both;
     };
     const auto verified = [](const pair& both) {
-        return SSL_get0_peer_certificate(both.server.ssl.get()) != nullptr && SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK;
+        return SSL_get0_peer_certificate(both.server.ssl.get()) != nullptr &&
+               SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK;
     };
     auto host = server_context();
     ask(*host, SSL_VERIFY_PEER, the_cast().customers_ca);
     auto customer = client_context();
     present(*customer, the_cast().customer);
     const auto plain = again_empty(*host, *customer);
-    if (verified(*plain)) SUCCEED("the flaw"); // not in every OpenSSL
-    else std::cout << "this OpenSSL has not the flaw of a stale post-handshake identity\n";
+    if (verified(*plain))
+        SUCCEED("the flaw"); // not in every OpenSSL
+    else
+        std::cout << "this OpenSSL has not the flaw of a stale post-handshake identity\n";
 
     auto mine = server_context();
     ask(*mine, SSL_VERIFY_PEER, the_cast().customers_ca);
@@ -532,7 +561,8 @@ TEST_CASE("OpenSSL SSL_set_SSL_CTX / the connection's verify store is lost over 
 TEST_CASE("OpenSSL custom-extension lists / unequal over a switch of SSL_CTX", "[handshake][cve][SEC-5]") {
     // attach.cpp: which lists are told apart; server_name.cpp: equal lists under valgrind. A switch would overrun memory.
     const auto add = [](SSL_CTX& context, unsigned type) {
-        return SSL_CTX_add_custom_ext(&context, type, SSL_EXT_CLIENT_HELLO, nullptr, nullptr, nullptr, nullptr, nullptr);
+        return SSL_CTX_add_custom_ext(&context, type, SSL_EXT_CLIENT_HELLO, nullptr, nullptr, nullptr, nullptr,
+                                      nullptr);
     };
     const auto a = server_context();
     const auto b = server_context();
@@ -543,7 +573,8 @@ TEST_CASE("OpenSSL custom-extension lists / unequal over a switch of SSL_CTX", "
     CHECK(failure_of([&] { listener.attach(*b, asking()); }) == reqauth::errc::unequal_extensions);
 }
 
-TEST_CASE("Keycloak CVE-2023-2422 / identity from a certificate other than the verified leaf", "[handshake][cve][SEC-1]") {
+TEST_CASE("Keycloak CVE-2023-2422 / identity from a certificate other than the verified leaf",
+          "[handshake][cve][SEC-1]") {
     // outcomes.cpp: "chain of [own leaf, somebody else's certificate]", both ways.
     auto client = client_context();
     present(*client, the_cast().agent);
@@ -590,8 +621,10 @@ TEST_CASE("HAProxy leak / an X509 for each ignored error", "[handshake][cve]") {
     for (const int how : {0, 1, 2}) {
         CAPTURE(how);
         auto host = server_context();
-        if (how == 0) ask(*host, SSL_VERIFY_PEER, the_cast().agents_ca, leaking);
-        else attach(*host, how == 1 ? lax : demanding());
+        if (how == 0)
+            ask(*host, SSL_VERIFY_PEER, the_cast().agents_ca, leaking);
+        else
+            attach(*host, how == 1 ? lax : demanding());
         const auto client = flagged_client(the_cast().customer);
         const auto once = [&] {
             pair both(*host, *client.context);

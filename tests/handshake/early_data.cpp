@@ -156,7 +156,8 @@ TEST_CASE("server / early data of a resumed agent -> nobody's as it comes, and m
             const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
             REQUIRE(session != nullptr);
             CHECK(SSL_SESSION_get_max_early_data(session.get()) == 1024);
-            const visited again = visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
+            const visited again =
+                visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
             CHECK(again.good);
             CHECK(again.resumed);
             CHECK(again.early_data.read == "GET /");
@@ -181,8 +182,9 @@ TEST_CASE("server / early data of an agent's session under another name, or with
             agents_host host(how);
             const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
             const visitor other(client_context());
-            const visited again = visit(*host.server, with_flag ? *host.client.context : *other.context,
-                                        {.name = with_flag ? "b.example" : nullptr, .session = session.get(), .early_data = true});
+            const visited again =
+                visit(*host.server, with_flag ? *host.client.context : *other.context,
+                      {.name = with_flag ? "b.example" : nullptr, .session = session.get(), .early_data = true});
             CHECK(again.full());
             CHECK(again.early_data.read.empty());
             CHECK(again.who == (with_flag ? "flagged CN=crawler.example" : "not_offered"));
@@ -191,7 +193,8 @@ TEST_CASE("server / early data of an agent's session under another name, or with
         }
 }
 
-TEST_CASE("server / refuse_early_data -> an agent's early data rejected, the handshake resumes", "[handshake][TLS-4][SEC-6]") {
+TEST_CASE("server / refuse_early_data -> an agent's early data rejected, the handshake resumes",
+          "[handshake][TLS-4][SEC-6]") {
     for (const auto how : {tickets::early_data, tickets::early_data_stateless}) {
         CAPTURE(int(how));
         auto policy = demanding();
@@ -206,7 +209,8 @@ TEST_CASE("server / refuse_early_data -> an agent's early data rejected, the han
         const owned<SSL_SESSION> renewed = std::move(host.client.shelf.last);
         REQUIRE(renewed != nullptr);
         SSL_SESSION_set_max_early_data(renewed.get(), 1024);
-        const visited early_again = visit(*host.server, *host.client.context, {.session = renewed.get(), .early_data = true});
+        const visited early_again =
+            visit(*host.server, *host.client.context, {.session = renewed.get(), .early_data = true});
         CHECK(early_again.good);
         CHECK(early_again.early_data.read.empty());
         CHECK(early_again.resumed_peer);
@@ -216,12 +220,14 @@ TEST_CASE("server / refuse_early_data -> an agent's early data rejected, the han
         visit(*host.server, *other.context);
         const owned<SSL_SESSION> others = std::move(other.shelf.last);
         REQUIRE(others != nullptr);
-        CHECK(visit(*host.server, *other.context, {.session = others.get(), .early_data = true}).early_data.read == "GET /");
+        CHECK(visit(*host.server, *other.context, {.session = others.get(), .early_data = true}).early_data.read ==
+              "GET /");
     }
 }
 
-TEST_CASE("server / early data that a session's end or a HelloRetryRequest overtakes -> rejected, agent asked or resumed",
-          "[handshake][TLS-4]") {
+TEST_CASE(
+    "server / early data that a session's end or a HelloRetryRequest overtakes -> rejected, agent asked or resumed",
+    "[handshake][TLS-4]") {
     for (const auto how : {tickets::early_data, tickets::early_data_stateless}) {
         CAPTURE(int(how));
         {
@@ -230,7 +236,8 @@ TEST_CASE("server / early data that a session's end or a HelloRetryRequest overt
             const owned<SSL_SESSION> session = std::move(host.client.shelf.last);
             clock.set(std::chrono::seconds(3601));
             SSL_SESSION_set_timeout(session.get(), 100000);
-            const visited late = visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
+            const visited late =
+                visit(*host.server, *host.client.context, {.session = session.get(), .early_data = true});
             CHECK(late.full());
             CHECK(late.early_data.read.empty());
             CHECK(late.who == "flagged CN=crawler.example");

@@ -87,7 +87,8 @@ TEST_CASE("server / replace / trust exchanged -> new connections under the new, 
             one.replace(asking_for(of_customers()));
             for (SSL_SESSION* old : {copy.get(), copy_under_both.get()}) {
                 const owned<SSL_SESSION> offered(SSL_SESSION_dup(old));
-                const visited refused = visit(*one.context, *agent.peer.context, {.session = offered.get(), .retry = retry});
+                const visited refused =
+                    visit(*one.context, *agent.peer.context, {.session = offered.get(), .retry = retry});
                 CHECK_FALSE(refused.resumed);
                 CHECK_FALSE(refused.good);
                 CHECK(refused.asked);
@@ -103,7 +104,8 @@ TEST_CASE("server / replace / trust exchanged -> new connections under the new, 
         }
 }
 
-TEST_CASE("server / replace / the same policy and trust, loaded anew -> sessions go on resuming", "[handshake][SEC-4]") {
+TEST_CASE("server / replace / the same policy and trust, loaded anew -> sessions go on resuming",
+          "[handshake][SEC-4]") {
     for (const auto how : all_tickets) {
         CAPTURE(int(how));
         host one(how, asking_for(of_both()));
@@ -118,7 +120,8 @@ TEST_CASE("server / replace / the same policy and trust, loaded anew -> sessions
     }
 }
 
-TEST_CASE("server / replace / request, require, none in turn -> the flag does what the policy of the moment says", "[handshake][SEC-4]") {
+TEST_CASE("server / replace / request, require, none in turn -> the flag does what the policy of the moment says",
+          "[handshake][SEC-4]") {
     for (const auto how : all_tickets) {
         CAPTURE(int(how));
         host one(how, asking_for(of_agents()));
@@ -144,7 +147,8 @@ TEST_CASE("server / replace / request, require, none in turn -> the flag does wh
     }
 }
 
-TEST_CASE("server / replace / handshake that has begun, at any step -> ends under the old policy, whole", "[handshake][valgrind][SEC-4]") {
+TEST_CASE("server / replace / handshake that has begun, at any step -> ends under the old policy, whole",
+          "[handshake][valgrind][SEC-4]") {
     enum class moment { hello_retried, hello_answered };
     for (const auto how : all_tickets)
         for (const auto when : {moment::hello_retried, moment::hello_answered}) {
@@ -181,7 +185,8 @@ TEST_CASE("server / replace / handshake that has begun, at any step -> ends unde
         }
 }
 
-TEST_CASE("server / replace / resumption that has begun -> the session was good when the ClientHello came", "[handshake][SEC-4]") {
+TEST_CASE("server / replace / resumption that has begun -> the session was good when the ClientHello came",
+          "[handshake][SEC-4]") {
     for (const auto how : all_tickets) {
         CAPTURE(int(how));
         host one(how, asking_for(of_agents()));
@@ -213,13 +218,14 @@ namespace {
 struct two_hosts {
     two_hosts() {
         SSL_CTX_set_tlsext_servername_arg(a.get(), this);
-        SSL_CTX_set_tlsext_servername_callback(a.get(), +[](SSL* ssl, int*, void* hosts) -> int {
-            const auto& self = *static_cast<two_hosts*>(hosts);
-            if (self.before_switch) self.before_switch();
-            const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-            if (name != nullptr && std::strcmp(name, "b.example") == 0) SSL_set_SSL_CTX(ssl, self.b.get());
-            return SSL_TLSEXT_ERR_OK;
-        });
+        SSL_CTX_set_tlsext_servername_callback(
+            a.get(), +[](SSL* ssl, int*, void* hosts) -> int {
+                const auto& self = *static_cast<two_hosts*>(hosts);
+                if (self.before_switch) self.before_switch();
+                const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+                if (name != nullptr && std::strcmp(name, "b.example") == 0) SSL_set_SSL_CTX(ssl, self.b.get());
+                return SSL_TLSEXT_ERR_OK;
+            });
         at_a = listener.attach(*a, asking_for(of_agents()));
         at_b = listener.attach(*b, asking_for(of_agents()));
     }
@@ -239,7 +245,8 @@ TEST_CASE("server / replace / several SSL_CTXs -> all at one moment, also for a 
     flagged agent(the_cast().agent);
     flagged customer(the_cast().customer);
     const auto new_policies = [&] {
-        return std::vector<reqauth::replacement>{{hosts.at_a, asking_for(of_customers())}, {hosts.at_b, asking_for(of_customers())}};
+        return std::vector<reqauth::replacement>{{hosts.at_a, asking_for(of_customers())},
+                                                 {hosts.at_b, asking_for(of_customers())}};
     };
     // The ClientHello has come when the policies change, and the SSL_CTX has not.
     hosts.before_switch = [&] { hosts.listener.replace(new_policies()); };
@@ -266,7 +273,8 @@ TEST_CASE("server / replace / anything wrong -> an error, and everything as it w
                           const std::function<void(two_hosts&, std::vector<reqauth::replacement>&)>& spoil) {
         CAPTURE(words);
         two_hosts hosts;
-        REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(hosts.b.get()), the_cast().customers_ca.certificate.get()) == 1);
+        REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(hosts.b.get()), the_cast().customers_ca.certificate.get()) ==
+                1);
         flagged agent(the_cast().agent);
         visit(*hosts.a, *agent.peer.context, {.name = "a.example"});
         REQUIRE(agent.shelf.last != nullptr);
@@ -293,7 +301,9 @@ TEST_CASE("server / replace / anything wrong -> an error, and everything as it w
     }
     using reqauth::errc;
     check(errc::contradiction, "gone", [&](two_hosts&, auto& list) { list.push_back({gone, asking()}); });
-    check(errc::contradiction, "gone", [&](two_hosts&, auto& list) { list.push_back({reqauth::attachment{}, asking()}); });
+    check(errc::contradiction, "gone", [&](two_hosts&, auto& list) {
+        list.push_back({reqauth::attachment{}, asking()});
+    });
     check(errc::contradiction, "another server", [&](two_hosts&, auto& list) { list.push_back({others, asking()}); });
     check(errc::contradiction, "twice", [&](two_hosts& hosts, auto& list) { list.push_back({hosts.at_a, asking()}); });
     check(errc::contradiction, "invalid_is_anonymous", [&](two_hosts& hosts, auto& list) {
@@ -301,10 +311,13 @@ TEST_CASE("server / replace / anything wrong -> an error, and everything as it w
         policy.when_offered = policy.when_offered.invalid_is_anonymous();
         list.push_back({hosts.at_b, policy});
     });
-    check(errc::shared_anchor, "RCA-13", [&](two_hosts& hosts, auto& list) { list.push_back({hosts.at_b, asking_for(of_both())}); });
+    check(errc::shared_anchor, "RCA-13", [&](two_hosts& hosts, auto& list) {
+        list.push_back({hosts.at_b, asking_for(of_both())});
+    });
 }
 
-TEST_CASE("server / replace / a CA of the same name with another key on the SSL_CTX -> a warning", "[handshake][SEC-4][RCA-13]") {
+TEST_CASE("server / replace / a CA of the same name with another key on the SSL_CTX -> a warning",
+          "[handshake][SEC-4][RCA-13]") {
     const identity namesake = issue({.common_name = "Agents CA", .ca = true});
     auto context = server_context();
     REQUIRE(X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), namesake.certificate.get()) == 1);
@@ -319,7 +332,8 @@ TEST_CASE("server / replace / a CA of the same name with another key on the SSL_
     CHECK(listener.replace({{where, shared}}).empty());
 }
 
-TEST_CASE("server / replace / an SSL_CTX of the server is gone -> the others are replaced", "[handshake][valgrind][SEC-4]") {
+TEST_CASE("server / replace / an SSL_CTX of the server is gone -> the others are replaced",
+          "[handshake][valgrind][SEC-4]") {
     reqauth::server listener;
     const auto context = server_context();
     const auto where = listener.attach(*context, asking_for(of_agents()));
@@ -332,7 +346,8 @@ TEST_CASE("server / replace / an SSL_CTX of the server is gone -> the others are
     CHECK(visit(*context, *customer.peer.context).who == customer_seen);
 }
 
-TEST_CASE("server / replace while threads shake hands and resume -> none fails, none is misjudged", "[handshake][threads][SEC-4][SEC-3]") {
+TEST_CASE("server / replace while threads shake hands and resume -> none fails, none is misjudged",
+          "[handshake][threads][SEC-4][SEC-3]") {
     for (const auto how : {tickets::stateless, tickets::stateful}) {
         CAPTURE(int(how));
         auto context = server_context();

@@ -234,7 +234,8 @@ TEST_CASE("server / application without an id context / session offered with the
     CHECK(seen(again) == "not_offered");
 }
 
-TEST_CASE("server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes a verified agent only",
+TEST_CASE("server / SSL_new_session_ticket after a flagged handshake / offered with or without the flag -> resumes a "
+          "verified agent only",
           "[handshake][valgrind][cve][TLS-2][SEC-1]") {
     for (const auto how : {tickets::stateless, tickets::stateful})
         for (const bool has : {true, false}) {

@@ -18,8 +18,8 @@ using certificates = std::vector<const identity*>;
 
 reqauth::server_policy policy_of(const trust& agents, bool lax) {
     reqauth::server_policy policy;
-    policy.when_offered = lax ? reqauth::client_auth::request(agents).invalid_is_anonymous()
-                              : reqauth::client_auth::request(agents);
+    policy.when_offered =
+        lax ? reqauth::client_auth::request(agents).invalid_is_anonymous() : reqauth::client_auth::request(agents);
     policy.ca_names = false;
     return policy;
 }
@@ -49,8 +49,7 @@ std::string judged(const trust& agents, const identity& who, const certificates&
     const meeting lax(agents, true, who, chain);
     pair both(*lax.server, *lax.client.context);
     CHECK(both.shake());
-    CHECK(seen(both) ==
-          (verdict.starts_with("flagged") ? verdict : "invalid " + verdict.substr(0, verdict.find(' '))));
+    CHECK(seen(both) == (verdict.starts_with("flagged") ? verdict : "invalid " + verdict.substr(0, verdict.find(' '))));
     return verdict;
 }
 
@@ -123,8 +122,8 @@ TEST_CASE("server / CRL / chain with an intermediate -> each CA with a CRL is ch
 
 TEST_CASE("server / CRL / tolerated lack of an intermediate's, other faults -> refused all the same",
           "[handshake][SEC-1]") {
-    const identity ca = issue({.common_name = "Old CA 2", .ca = true, .not_before = -7200, .not_after = -60},
-                              &the_cast().agents_ca);
+    const identity ca =
+        issue({.common_name = "Old CA 2", .ca = true, .not_before = -7200, .not_after = -60}, &the_cast().agents_ca);
     const identity agent = issue(agent_description("deep.example"), &ca);
     CHECK(judged(agents().with_crls(crl(ca)), agent, {&ca}) == "10 certificate expired");
     const identity constrained =
@@ -177,7 +176,8 @@ TEST_CASE("server / partial chains / an intermediate or a leaf as anchor -> flag
         const trust revoking = on.with_crls(crl(below.ca));
         CHECK(judged(all ? revoking.with_crls_for_every_ca() : revoking, below.agent) == flagged_deep);
     }
-    CHECK(judged(on.with_crls(crl(below.ca, {.revoked = {leaf(below.agent)}})), below.agent) == "23 certificate revoked");
+    CHECK(judged(on.with_crls(crl(below.ca, {.revoked = {leaf(below.agent)}})), below.agent) ==
+          "23 certificate revoked");
 }
 
 TEST_CASE("server / time / a fixed one -> certificates judged as of then", "[handshake][SEC-1]") {
@@ -216,7 +216,8 @@ TEST_CASE("server / purpose / certificate for another -> refused, unless the tru
 
 TEST_CASE("server / purpose any / a leaf that signs a leaf -> refused", "[handshake][SEC-1]") {
     const identity agent = issue(agent_description("forged.example"), &the_cast().agent);
-    CHECK_FALSE(judged(agents().with_purpose(reqauth::purpose::any), agent, {&the_cast().agent}).starts_with("flagged"));
+    CHECK_FALSE(
+        judged(agents().with_purpose(reqauth::purpose::any), agent, {&the_cast().agent}).starts_with("flagged"));
 }
 
 TEST_CASE("server / trust from an X509_STORE / revoked, and not -> as from files", "[handshake]") {
@@ -258,10 +259,11 @@ TEST_CASE("server / SSL_CTX_set_cert_verify_callback / takes a setting of the tr
         trust agents;
         const identity* who;
     };
-    for (const row& one : {row{"CRLs", without_crls, revoking, &the_cast().agent},
-                           row{"depth", at_any_depth, agents().with_depth(0), &below.agent},
-                           row{"time", long_ago, agents().with_time(std::chrono::system_clock::now() + 48h), &the_cast().agent},
-                           row{"partial chains", with_partial_chains, trust_in(below.ca), &below.agent}}) {
+    for (const row& one :
+         {row{"CRLs", without_crls, revoking, &the_cast().agent},
+          row{"depth", at_any_depth, agents().with_depth(0), &below.agent},
+          row{"time", long_ago, agents().with_time(std::chrono::system_clock::now() + 48h), &the_cast().agent},
+          row{"partial chains", with_partial_chains, trust_in(below.ca), &below.agent}}) {
         CAPTURE(one.what);
         const meeting both_ends(one.agents, true, *one.who, {&below.ca});
         SSL_CTX_set_cert_verify_callback(both_ends.server.get(), one.callback, nullptr);

@@ -40,7 +40,8 @@ TEST_CASE("wire / encode / the draft's examples -> the draft's octets", "[unit][
     CHECK(body_of({3, 5, 23}) == octets{3, 0b00101000, 0, 0b10000000});
 }
 
-TEST_CASE("wire / encode and decode / each of the 2040 flags alone -> one bit at its place, and back", "[unit][FLAG-1][FLAG-2][FLAG-3]") {
+TEST_CASE("wire / encode and decode / each of the 2040 flags alone -> one bit at its place, and back",
+          "[unit][FLAG-1][FLAG-2][FLAG-3]") {
     for (unsigned flag = 0; flag < 2040; ++flag) {
         octets expected(2 + flag / 8, 0);
         expected.front() = static_cast<std::uint8_t>(flag / 8 + 1);
@@ -98,7 +99,8 @@ TEST_CASE("wire / decode / a malformed body -> no flags and the reason", "[unit]
     CHECK(why(too_long) == malformed::length);
 }
 
-TEST_CASE("wire / decode / every body of up to two octets -> accepted exactly where encode gives it back", "[unit][FLAG-3][FLAG-5]") {
+TEST_CASE("wire / decode / every body of up to two octets -> accepted exactly where encode gives it back",
+          "[unit][FLAG-3][FLAG-5]") {
     for (unsigned a = 0; a < 256; ++a) {
         CHECK_FALSE(decode(octets{static_cast<std::uint8_t>(a)}));
         for (unsigned b = 0; b < 256; ++b) {
@@ -110,7 +112,8 @@ TEST_CASE("wire / decode / every body of up to two octets -> accepted exactly wh
     }
 }
 
-TEST_CASE("wire / decode / the extension as the recorded client sent it -> flag 80, and back byte for byte", "[unit][FLAG-2][RCA-1]") {
+TEST_CASE("wire / decode / the extension as the recorded client sent it -> flag 80, and back byte for byte",
+          "[unit][FLAG-2][RCA-1]") {
     // fe01 000c 0b 00*10 01: type 65025, twelve octets.
     const octets recorded{0x0b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01};
     const auto found = decode(recorded);
@@ -132,7 +135,8 @@ TEST_CASE("format / the library's types -> one readable line", "[unit]") {
     CHECK(fmt::format("{}", flag_set{}) == "{}");
     CHECK(fmt::format("{}", reqauth::reason::not_witnessed) == "not_witnessed");
     CHECK(fmt::format("{}", reqauth::client_outcome::answer::flag) == "flag");
-    CHECK(fmt::format("{}", reqauth::other_peer{reqauth::reason::invalid, 20}) == "other_peer (invalid, verify error 20)");
+    CHECK(fmt::format("{}", reqauth::other_peer{reqauth::reason::invalid, 20}) ==
+          "other_peer (invalid, verify error 20)");
     CHECK(fmt::format("{}", reqauth::other_peer{reqauth::reason::empty, 0}) == "other_peer (empty)");
     CHECK(fmt::format("{}", reqauth::subject_alt_name{reqauth::subject_alt_name::kind::uri, "https://a.example/b"}) ==
           "URI:https://a.example/b");

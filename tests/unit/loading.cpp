@@ -52,7 +52,8 @@ TEST_CASE("trust / from_file / certificates with text between them -> each ancho
     CHECK(trust::from_pem(agents_pem()).size() == 1);
 }
 
-TEST_CASE("trust / from_file / missing, empty or malformed -> an error with the file, never other roots", "[unit][SEC-2][cve]") {
+TEST_CASE("trust / from_file / missing, empty or malformed -> an error with the file, never other roots",
+          "[unit][SEC-2][cve]") {
     const temporary_directory directory;
     const auto refused = [&](const std::string& name, std::string_view text) {
         const auto file = directory.write(name, text);
@@ -67,7 +68,8 @@ TEST_CASE("trust / from_file / missing, empty or malformed -> an error with the 
     CHECK(refused("cert_and_key.pem", agents_pem() + pem(*the_cast().agents_ca.key)) == errc::malformed);
 }
 
-TEST_CASE("trust / from_file / one broken certificate among good ones -> an error with its place", "[unit][SEC-2][cve]") {
+TEST_CASE("trust / from_file / one broken certificate among good ones -> an error with its place",
+          "[unit][SEC-2][cve]") {
     const temporary_directory directory;
     const std::string customers = pem(*the_cast().customers_ca.certificate);
     const std::string second = agents_pem();
@@ -80,8 +82,8 @@ TEST_CASE("trust / from_file / one broken certificate among good ones -> an erro
     CHECK(refused("begin.pem", damaged(second, "-----BEGIN", "----BEGIN")) == errc::malformed);
     CHECK(refused("end.pem", damaged(second, "-----END", "----END")) == errc::malformed);
     CHECK(refused("cut.pem", second.substr(0, second.size() / 2) + "\n") == errc::malformed);
-    CHECK(refused("trusted.pem", damaged(damaged(second, "BEGIN CERT", "BEGIN TRUSTED CERT"), "END CERT", "END TRUSTED CERT")) ==
-          errc::malformed);
+    CHECK(refused("trusted.pem", damaged(damaged(second, "BEGIN CERT", "BEGIN TRUSTED CERT"), "END CERT",
+                                         "END TRUSTED CERT")) == errc::malformed);
     const auto last = directory.write("last.pem", customers + second.substr(0, second.size() - 10));
     CHECK(thrown("last.pem", [&] { (void)trust::from_file(last); }) == errc::malformed);
 }
@@ -106,13 +108,16 @@ TEST_CASE("credential / from_files / what is not a usable pair -> an error with 
         const auto file = directory.write(name, text);
         return thrown(name, [&] { (void)credential::from_files(certificate, file); });
     };
-    CHECK(thrown("gone.key", [&] { (void)credential::from_files(certificate, directory.path() / "gone.key"); }) == errc::unreadable);
-    CHECK(thrown("gone.pem", [&] { (void)credential::from_files(directory.path() / "gone.pem", key); }) == errc::unreadable);
+    CHECK(thrown("gone.key", [&] { (void)credential::from_files(certificate, directory.path() / "gone.key"); }) ==
+          errc::unreadable);
+    CHECK(thrown("gone.pem", [&] { (void)credential::from_files(directory.path() / "gone.pem", key); }) ==
+          errc::unreadable);
     CHECK(refused("empty.key", "") == errc::key_unusable);
     CHECK(refused("public.key", public_pem(*who.key)) == errc::key_unusable);
     CHECK(refused("broken.key", damaged(pem(*who.key), "\nMIG", "\n!!!")) == errc::malformed);
-    CHECK(thrown("public.key", [&] { (void)credential::from_uri(certificate, "file:" + (directory.path() / "public.key").string()); }) ==
-          errc::key_unusable);
+    CHECK(thrown("public.key", [&] {
+              (void)credential::from_uri(certificate, "file:" + (directory.path() / "public.key").string());
+          }) == errc::key_unusable);
     CHECK(refused("other.key", pem(*the_cast().other_agent.key)) == errc::key_unusable);
     const auto no_certificate = directory.write("none.pem", "nothing\n");
     CHECK(thrown("none.pem", [&] { (void)credential::from_files(no_certificate, key); }) == errc::malformed);
@@ -125,7 +130,8 @@ TEST_CASE("credential / from_objects / a key without its private half -> an erro
     for (const key_type type : {key_type::p256, key_type::rsa, key_type::ed25519}) {
         const auto who = issue({.common_name = "crawler", .key = type});
         const auto half = public_half(*who.key);
-        CHECK(thrown("handed over", [&] { (void)credential::from_objects(*who.certificate, *half); }) == errc::key_unusable);
+        CHECK(thrown("handed over", [&] { (void)credential::from_objects(*who.certificate, *half); }) ==
+              errc::key_unusable);
     }
 }
 
@@ -137,27 +143,41 @@ TEST_CASE("credential / from_files / an encrypted key -> the callback's passphra
     const auto load = [&](std::function<std::optional<std::string>(const std::string&)> passphrase, bool by_uri) {
         reqauth::credential_options options;
         options.passphrase = std::move(passphrase);
-        if (by_uri) (void)credential::from_uri(certificate, "file:" + key.string(), options);
-        else (void)credential::from_files(certificate, key, options);
+        if (by_uri)
+            (void)credential::from_uri(certificate, "file:" + key.string(), options);
+        else
+            (void)credential::from_files(certificate, key, options);
     };
     for (const bool by_uri : {false, true}) {
         std::string asked_for;
-        CHECK_NOTHROW(load([&](const std::string& what) { asked_for = what; return "open sesame"; }, by_uri));
+        CHECK_NOTHROW(load(
+            [&](const std::string& what) {
+                asked_for = what;
+                return "open sesame";
+            },
+            by_uri));
         CHECK(asked_for.find("locked.key") != asked_for.npos);
         CHECK(thrown("locked.key", [&] { load(nullptr, by_uri); }) == errc::passphrase);
-        CHECK(thrown("locked.key", [&] { load([](const std::string&) { return std::nullopt; }, by_uri); }) == errc::passphrase);
-        CHECK(thrown("locked.key", [&] { load([](const std::string&) { return "wrong"; }, by_uri); }) == errc::passphrase);
-        CHECK(thrown("locked.key", [&] { load([](const std::string&) { return std::string(100000, 'x'); }, by_uri); }) == errc::passphrase);
-        CHECK_THROWS_AS(load([](const std::string&) -> std::optional<std::string> { throw std::logic_error("mine"); }, by_uri),
-                        std::logic_error);
+        CHECK(thrown("locked.key", [&] { load([](const std::string&) { return std::nullopt; }, by_uri); }) ==
+              errc::passphrase);
+        CHECK(thrown("locked.key", [&] { load([](const std::string&) { return "wrong"; }, by_uri); }) ==
+              errc::passphrase);
+        CHECK(thrown("locked.key", [&] {
+                  load([](const std::string&) { return std::string(100000, 'x'); }, by_uri);
+              }) == errc::passphrase);
+        CHECK_THROWS_AS(
+            load([](const std::string&) -> std::optional<std::string> { throw std::logic_error("mine"); }, by_uri),
+            std::logic_error);
     }
 }
 
-TEST_CASE("credential / from_objects / a provider that nobody vouched for -> an error; named -> loaded", "[unit][RCA-7]") {
+TEST_CASE("credential / from_objects / a provider that nobody vouched for -> an error; named -> loaded",
+          "[unit][RCA-7]") {
     const auto& who = the_cast().agent;
     reqauth::credential_options options;
     options.providers = {"fips"};
-    CHECK(thrown("\"default\"", [&] { (void)credential::from_objects(*who.certificate, *who.key, {}, options); }) == errc::provider);
+    CHECK(thrown("\"default\"", [&] { (void)credential::from_objects(*who.certificate, *who.key, {}, options); }) ==
+          errc::provider);
     options.providers.push_back("default");
     CHECK_NOTHROW(credential::from_objects(*who.certificate, *who.key, {}, options));
 }
@@ -165,5 +185,6 @@ TEST_CASE("credential / from_objects / a provider that nobody vouched for -> an 
 TEST_CASE("credential / from_uri / a URI that no provider knows -> an error with the URI", "[unit]") {
     const temporary_directory directory;
     const auto certificate = directory.write("me.pem", pem(*the_cast().agent.certificate));
-    CHECK(thrown("nosuchscheme:key", [&] { (void)credential::from_uri(certificate, "nosuchscheme:key"); }) == errc::unreadable);
+    CHECK(thrown("nosuchscheme:key", [&] { (void)credential::from_uri(certificate, "nosuchscheme:key"); }) ==
+          errc::unreadable);
 }

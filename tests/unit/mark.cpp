@@ -28,8 +28,8 @@ bool good(const std::optional<mark>& found, std::int64_t now = 1'899'999'999) {
 
 TEST_CASE("mark / write and read -> the same", "[unit][SEC-1]") {
     CHECK(read_mark(write(example())) == example());
-    for (const std::int64_t deadline : {std::int64_t{0}, std::int64_t{1}, std::int64_t{255}, std::int64_t{256}, std::int64_t{1} << 40,
-                                        std::numeric_limits<std::int64_t>::max()}) {
+    for (const std::int64_t deadline : {std::int64_t{0}, std::int64_t{1}, std::int64_t{255}, std::int64_t{256},
+                                        std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::max()}) {
         mark one = example();
         one.deadline = deadline;
         const auto found = read_mark(write(one));
@@ -39,7 +39,8 @@ TEST_CASE("mark / write and read -> the same", "[unit][SEC-1]") {
     }
 }
 
-TEST_CASE("mark / vouches / everything equal, before the deadline -> yes; each part other -> no", "[unit][SEC-1][TLS-2]") {
+TEST_CASE("mark / vouches / everything equal, before the deadline -> yes; each part other -> no",
+          "[unit][SEC-1][TLS-2]") {
     const auto found = read_mark(write(example()));
     CHECK(vouches(found, filled(1), filled(2), filled(3), 0));
     CHECK_FALSE(vouches(found, filled(9), filled(2), filled(3), 0));

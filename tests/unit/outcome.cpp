@@ -22,7 +22,8 @@ struct story {
     findings now;
 
     story() {
-        exchange.hello = heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true, .by = nullptr};
+        exchange.hello =
+            heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true, .by = nullptr};
         exchange.server_random = random_of(2);
         exchange.decided = verdict::accept;
         exchange.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};
@@ -114,7 +115,8 @@ TEST_CASE("outcome / conclude / facts of an earlier handshake of the SSL -> nobo
     CHECK_FALSE(next.so_far().offered);
 }
 
-TEST_CASE("outcome / conclude / heard, but the SSL_CTX changed to one where nothing is decided -> ignored", "[unit][SEC-5]") {
+TEST_CASE("outcome / conclude / heard, but the SSL_CTX changed to one where nothing is decided -> ignored",
+          "[unit][SEC-5]") {
     story switched;
     switched.exchange.server_random.reset();
     CHECK(switched.end() == reason::ignored);

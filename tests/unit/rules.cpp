@@ -25,7 +25,8 @@ TEST_CASE("rules / CH, CR, NST / unknown flags -> ignored", "[unit][FLAG-6]") {
     CHECK(at(role::client, message::new_session_ticket, {8, 2039}, {}) == violation::none);
 }
 
-TEST_CASE("rules / client, HRR, SH, EE, CT / a flag that was not proposed -> violation; proposed -> fine", "[unit][FLAG-7]") {
+TEST_CASE("rules / client, HRR, SH, EE, CT / a flag that was not proposed -> violation; proposed -> fine",
+          "[unit][FLAG-7]") {
     for (const message in : responses) {
         CHECK(at(role::client, in, {9}, {}) == violation::unsolicited_flag);
         CHECK(at(role::client, in, {9}, {10, 80}) == violation::unsolicited_flag);
@@ -36,7 +37,8 @@ TEST_CASE("rules / client, HRR, SH, EE, CT / a flag that was not proposed -> vio
 
 TEST_CASE("rules / client, HRR, SH, EE, CT, NST / the flag, offered or not -> violation", "[unit][RCA-10]") {
     for (const flag_set& proposed : {flag_set{}, flag_set{80}}) {
-        for (const message in : responses) CHECK(at(role::client, in, {80}, proposed) == violation::flag_in_other_message);
+        for (const message in : responses)
+            CHECK(at(role::client, in, {80}, proposed) == violation::flag_in_other_message);
         CHECK(at(role::client, message::new_session_ticket, {80}, proposed) == violation::flag_in_other_message);
     }
 }

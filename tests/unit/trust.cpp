@@ -94,12 +94,12 @@ TEST_CASE("trust / from_directory / missing, empty, or with a broken file -> an 
     const auto file = here.write("good.pem", agents_pem());
     CHECK_NOTHROW(load());
     CHECK(thrown("good.pem", [&] { (void)trust::from_directory(file); }) == errc::unreadable);
-    for (const auto& [name, text] : std::map<std::string, std::string>{
-             {"empty.pem", ""},
-             {"text.crt", "no certificate here\n"},
-             {"cut.cer", customers_pem() + agents_pem().substr(0, 200)},
-             {"key.pem", pem(*agents_ca().key)},
-             {"base64.pem", damaged(agents_pem(), "\nMII", "\n!!!")}}) {
+    for (const auto& [name, text] :
+         std::map<std::string, std::string>{{"empty.pem", ""},
+                                            {"text.crt", "no certificate here\n"},
+                                            {"cut.cer", customers_pem() + agents_pem().substr(0, 200)},
+                                            {"key.pem", pem(*agents_ca().key)},
+                                            {"base64.pem", damaged(agents_pem(), "\nMII", "\n!!!")}}) {
         const auto bad = here.write(name, text);
         CHECK(thrown(name, load) == errc::malformed);
         std::filesystem::remove(bad);
@@ -129,8 +129,9 @@ TEST_CASE("trust / with_crls / the same again -> once, and the trust it came fro
     CHECK(before.size() == after.size());
 }
 
-TEST_CASE("trust / with_crls / missing, none, broken or cut -> an error with the file and the block, nothing of it used",
-          "[unit][SEC-2]") {
+TEST_CASE(
+    "trust / with_crls / missing, none, broken or cut -> an error with the file and the block, nothing of it used",
+    "[unit][SEC-2]") {
     const temporary_directory here;
     const trust agents = trust::from_pem(agents_pem());
     const std::string good = crl(agents_ca());
@@ -149,8 +150,8 @@ TEST_CASE("trust / with_crls / missing, none, broken or cut -> an error with the
     CHECK(refused("der.crl", good + damaged(good, "\nMI", "\nAA"), "block 2"));
     CHECK(refused("cut.crl", good + good.substr(0, good.size() / 2) + "\n", "block 2"));
     CHECK(refused("begin.crl", good + damaged(good, "-----BEGIN", "----BEGIN"), "1 can be read"));
-    CHECK(refused("other.crl", crl(the_cast().server_ca) +
-                                   crl(issue({.common_name = "Agents CA", .ca = true})), "CRL 2"));
+    CHECK(refused("other.crl", crl(the_cast().server_ca) + crl(issue({.common_name = "Agents CA", .ca = true})),
+                  "CRL 2"));
 }
 
 TEST_CASE("trust / with_crls / delta or indirect, which OpenSSL passes over -> an error", "[unit][SEC-2]") {
@@ -173,7 +174,8 @@ TEST_CASE("trust / settings / contradictions -> an error", "[unit]") {
     CHECK(thrown("with_pins", [&] { (void)agents.with_pins({}); }) == errc::contradiction);
 }
 
-TEST_CASE("trust / from_store / certificates, CRLs, depth, time, flags -> taken over, and later changes are not", "[unit]") {
+TEST_CASE("trust / from_store / certificates, CRLs, depth, time, flags -> taken over, and later changes are not",
+          "[unit]") {
     const auto store = store_of({&agents_ca(), &customers_ca()});
     const trust plain = trust::from_pem(agents_pem() + customers_pem());
     const trust taken = trust::from_store(*store);
@@ -185,14 +187,17 @@ TEST_CASE("trust / from_store / certificates, CRLs, depth, time, flags -> taken 
     X509_VERIFY_PARAM* parameters = X509_STORE_get0_param(store.get());
     X509_VERIFY_PARAM_set_depth(parameters, 3);
     X509_VERIFY_PARAM_set_time(parameters, 1700000000);
-    X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    X509_VERIFY_PARAM_set_flags(parameters,
+                                X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     const auto then = std::chrono::system_clock::from_time_t(1700000000);
     CHECK(trust::from_store(*store).digest() ==
           plain.with_crls(list).with_crls_for_every_ca().with_depth(3).with_time(then).with_partial_chains().digest());
 }
 
 TEST_CASE("trust / from_store / nothing to enumerate, or what trust cannot say -> an error", "[unit][SEC-2]") {
-    const auto refused = [](X509_STORE& store) { return thrown("X509_STORE", [&] { (void)trust::from_store(store); }); };
+    const auto refused = [](X509_STORE& store) {
+        return thrown("X509_STORE", [&] { (void)trust::from_store(store); });
+    };
     const auto empty = store_of({});
     CHECK(refused(*empty) == errc::malformed);
     const temporary_directory here;
@@ -222,11 +227,18 @@ TEST_CASE("trust / digest / the same from any source and in any order -> equal",
     const auto pin_one = pin_of(*agents_ca().key);
     const auto pin_two = pin_of(*customers_ca().key);
     const trust first = trust::from_pem(agents_pem() + customers_pem() + agents_pem())
-                            .with_crls(one).with_crls(two).with_pins({pin_one, pin_two}).with_depth(2).with_partial_chains();
+                            .with_crls(one)
+                            .with_crls(two)
+                            .with_pins({pin_one, pin_two})
+                            .with_depth(2)
+                            .with_partial_chains();
     here.write("a.pem", customers_pem() + two);
     here.write("b.pem", "text\n" + agents_pem() + one);
-    const trust second =
-        trust::from_directory(here.path()).with_partial_chains().with_depth(2).with_pins({pin_two}).with_pins({pin_one});
+    const trust second = trust::from_directory(here.path())
+                             .with_partial_chains()
+                             .with_depth(2)
+                             .with_pins({pin_two})
+                             .with_pins({pin_one});
     CHECK(first.digest() == second.digest());
     CHECK(trust(first).digest() == first.digest());
 }
@@ -240,8 +252,9 @@ TEST_CASE("trust / digest / each thing that decides -> another digest", "[unit][
         {"one anchor", base},
         {"another anchor", trust::from_pem(customers_pem())},
         {"two anchors", trust::from_pem(agents_pem() + customers_pem())},
-        {"the same CA issued anew", trust::from_pem(pem(*issue({.common_name = "Agents CA", .ca = true}, nullptr,
-                                                                 agents_ca().key.get()).certificate))},
+        {"the same CA issued anew",
+         trust::from_pem(
+             pem(*issue({.common_name = "Agents CA", .ca = true}, nullptr, agents_ca().key.get()).certificate))},
         {"a CRL", base.with_crls(list)},
         {"another CRL", base.with_crls(crl(agents_ca(), {.revoked = {the_cast().agent.certificate.get()}}))},
         {"a CRL beside it", base.with_crls(list).with_crls(crl(customers_ca()))},
