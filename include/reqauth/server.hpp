@@ -183,7 +183,8 @@ public:
     attachment attach(SSL_CTX& context, server_policy policy);
 
     /// replace gives SSL_CTXs of this server new policies, all of them at one moment, while they serve.
-    /// Handshakes that have begun end under the policies with which they began, and none fails over it;
+    /// Handshakes that have begun end under the policies that were there when their ClientHello came (the second,
+    /// after a HelloRetryRequest), and none fails over it;
     /// sessions made under other policies or trust stop resuming: those clients are verified anew (SEC-4).
     /// So are those of the server's other SSL_CTXs, since sessions are looked up before the SSL_CTX is settled.
     /// Any thread may call it at any time; the SSL_CTXs must still exist.
