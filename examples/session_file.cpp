@@ -62,8 +62,9 @@ void require_writable(const std::string& option, const std::string& file) {
 }
 
 void write_session(SSL_SESSION& session, const std::string& file) {
-    std::string written = file + ".XXXXXX";           // in the same directory, so that it can take the place of `file`
-    const int descriptor = ::mkstemp(written.data()); // mode 0600
+    // In the same directory, so that it can take the place of `file`. mkstemp fills in six letters; mode 0600.
+    std::string written = file + '.' + std::string(6, 'X');
+    const int descriptor = ::mkstemp(written.data());
     const auto failed = [&](const std::string& why) {
         if (descriptor >= 0) ::unlink(written.c_str());
         return usage_error("cannot write --session-out " + file + ": " + why);

@@ -170,13 +170,12 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
 
 // Looks at the session that OpenSSL has resumed. Whether it is an agent's, and whether its mark is for this.
 void examine_session(SSL* ssl, connection& kept) {
-    const SSL_SESSION* session = SSL_get_session(ssl);
+    SSL_SESSION* session = SSL_get_session(ssl);
     void* data = nullptr;
     std::size_t size = 0;
-    if (SSL_SESSION_get0_ticket_appdata(const_cast<SSL_SESSION*>(session), &data, &size) != 1)
-        return; // NOLINT: it only reads
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1) return;
     const auto found = read_mark({static_cast<const std::uint8_t*>(data), size});
-    const X509* leaf = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(session)); // NOLINT: the same
+    const X509* leaf = SSL_SESSION_get0_peer(session);
     kept.server.agents_session = found.has_value();
     if (!found || leaf == nullptr || kept.decided_by == nullptr) return;
     const sha256_digest digest = sha256(*leaf);
