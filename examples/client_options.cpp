@@ -33,6 +33,12 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
             ->type_name("FILE|URI");
     certificate->needs(key);
     key->needs(certificate);
+    app.add_option("--key-provider", chosen.key_providers,
+                   "vouch that using the keys of this OpenSSL provider never asks a person; legacy: of an engine; "
+                   "repeatable; default and fips need none")
+        ->type_name("NAME")
+        ->needs(key)
+        ->take_all();
     auto* other_certificate = app.add_option("--other-cert", chosen.other_certificate,
                                              "certificate presented to a request without the flag; default: none")
                                   ->type_name("FILE");
@@ -57,6 +63,8 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
         ->delimiter(',')
         ->check(CLI::Range(0, static_cast<int>(reqauth::flag_set::capacity) - 1));
     app.add_option("--session-in", chosen.session_in, "session to resume, PEM")->type_name("FILE");
+    app.add_flag("--foreign-session", chosen.foreign_session,
+                 "present --session-in whatever client it is of: for tests of servers");
     app.add_option("--session-out", chosen.session_out, "write the last session that the server gives, PEM")
         ->type_name("FILE");
     app.add_option("--early-data", chosen.early_data,

@@ -16,6 +16,7 @@ struct client_options {
     std::string ca;
     std::string certificate;
     std::string key; ///< a file, or a provider's URI
+    std::vector<std::string> key_providers;
     std::string other_certificate;
     std::string other_key;
     std::string offer = "auto";
@@ -24,6 +25,7 @@ struct client_options {
     reqauth::flag_number flag = reqauth::request_client_auth;
     reqauth::extension_type extension = reqauth::tls_flags_extension;
     std::vector<reqauth::flag_number> flags;
+    bool foreign_session = false;
     std::string session_in;
     std::string session_out;
     std::string early_data;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What both programs do the same way on the command line and on their output.
+// What the programs do the same way on the command line and on their output.
 
 #include <CLI/CLI.hpp>
 

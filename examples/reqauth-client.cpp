@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // reqauth-client: an HTTPS client that offers its certificate by the flag.
-// What concerns the library stands in make_context(); the rest is a connection and HTTP.
+// What concerns the library stands in offer_the_flag(); the rest is a connection and HTTP.
 
 #include "client_connection.hpp"
 #include "client_options.hpp"
 #include "command_line.hpp"
 #include "handshake_events.hpp"
 #include "json.hpp"
+#include "load_credential.hpp"
 #include "session_file.hpp"
 #include "tls.hpp"
 #include "wire_trace.hpp"
@@ -16,53 +17,18 @@
 #include <reqauth/error.hpp>
 
 #include <openssl/err.h>
-#include <openssl/provider.h>
 #include <openssl/x509_vfy.h>
 
-#include <algorithm>
-#include <cctype>
 #include <csignal>
-#include <filesystem>
 
 namespace {
 
 constexpr std::string_view program = "reqauth-client";
 
-/// is_uri tells "pkcs11:object=me" from a file.
-bool is_uri(const std::string& key) {
-    const auto colon = key.find(':');
-    return colon != std::string::npos && colon > 1 && !std::filesystem::exists(key) &&
-           std::all_of(key.begin(), key.begin() + static_cast<std::ptrdiff_t>(colon), [](unsigned char each) {
-               return std::isalnum(each) != 0 || each == '+' || each == '-' || each == '.';
-           });
-}
-
-/// load_credential reads --cert and --key. Who names a provider's URI on the command line vouches for
-/// the providers that OpenSSL's configuration has loaded.
-reqauth::credential load_credential(const client_options& options) {
-    if (!is_uri(options.key)) {
-        try {
-            return reqauth::credential::from_files(options.certificate, options.key);
-        } catch (const reqauth::error& error) {
-            if (error.code() == reqauth::errc::passphrase) throw usage_error(encrypted_key(options.key));
-            throw;
-        }
-    }
-    reqauth::credential_options providers;
-    OSSL_PROVIDER_do_all(
-        nullptr,
-        [](OSSL_PROVIDER* provider, void* names) {
-            static_cast<std::vector<std::string>*>(names)->emplace_back(OSSL_PROVIDER_get0_name(provider));
-            return 1;
-        },
-        &providers.providers);
-    return reqauth::credential::from_uri(options.certificate, options.key, providers);
-}
-
 /// offer_the_flag is what the library adds.
-void offer_the_flag(SSL_CTX& context, const client_options& options) {
+void offer_the_flag(SSL_CTX& context, const client_options& options, std::optional<reqauth::credential> credential) {
     reqauth::client_policy policy;
-    if (!options.certificate.empty()) policy.credential = load_credential(options);
+    policy.credential = std::move(credential);
     policy.offer = options.offer == "always"  ? reqauth::offer::always
                    : options.offer == "never" ? reqauth::offer::never
                                               : reqauth::offer::when_available;
@@ -75,7 +41,7 @@ void offer_the_flag(SSL_CTX& context, const client_options& options) {
     for (const reqauth::flag_number flag : options.flags) policy.further_flags.insert(flag);
     policy.flag = options.flag;
     policy.extension = options.extension;
-    reqauth::client(policy).attach(context);
+    reqauth::client(std::move(policy)).attach(context);
 }
 
 /// verify_the_server is as in any client.
@@ -118,8 +84,15 @@ context_ptr make_context(const client_options& options) {
         require_readable("--other-key", options.other_key);
         use_certificate(*context, options.other_certificate, options.other_key);
     }
-    offer_the_flag(*context, options);
     return context;
+}
+
+/// take_over makes a session look as if it were of this very connection, so that a server can be tested with it:
+/// docs/reference.md has the mark.
+void take_over(SSL_SESSION& session, const reqauth::client_scope& scope) {
+    std::string mark = "reqauthC";
+    mark.append(reinterpret_cast<const char*>(scope.data()), scope.size());
+    SSL_SESSION_set1_ticket_appdata(&session, mark.data(), mark.size());
 }
 
 ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
@@ -132,8 +105,11 @@ ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
     if (!named) throw usage_error("--servername " + options.server_name + " cannot be a server's name");
     if (!options.session_in.empty()) {
         const session_ptr session = read_session(options.session_in, options.server_name);
-        if (SSL_set_session(ssl.get(), session.get()) != 1)
-            throw usage_error("--session-in " + options.session_in + " cannot be used here: " + openssl_error());
+        if (options.foreign_session) take_over(*session, reqauth::client::scope(*ssl));
+        if (!reqauth::client::resume(*ssl, *session))
+            throw usage_error("--session-in " + options.session_in +
+                              " is used up, or another client's: of other credentials, flags, trust or settings; "
+                              "connect without it or, to test a server, with --foreign-session");
         // SSL_set_session has taken over what was found when the session was made.
         if (SSL_get_verify_result(ssl.get()) != X509_V_OK)
             throw usage_error("--session-in " + options.session_in +
@@ -160,7 +136,8 @@ std::string early_data_of(const SSL& ssl) {
     }
 }
 
-json to_json(const SSL& ssl, const handshake_events& events, const std::optional<std::string>& error) {
+json to_json(const SSL& ssl, const handshake_events& events, const std::optional<reqauth::credential>& credential,
+             const std::optional<std::string>& error) {
     const reqauth::client_outcome outcome = reqauth::client_outcome_of(ssl);
     return {{"event", "connection"},
             {"ok", !error},
@@ -169,6 +146,8 @@ json to_json(const SSL& ssl, const handshake_events& events, const std::optional
             {"requested", outcome.requested},
             {"acknowledged", outcome.acknowledged},
             {"sent", to_string(outcome.sent)},
+            {"judged", to_string(outcome.judged)},
+            {"key_provider", credential ? json(credential->provider()) : json()},
             {"resumed", SSL_session_reused(&ssl) == 1},
             {"early_data", early_data_of(ssl)},
             {"alert_sent", or_null(events.alert_sent)},
@@ -195,7 +174,11 @@ void talk(const client_options& options, SSL& ssl, bool& line_open) {
 
 int run(const client_options& options) {
     session_ptr last_session; // outlives the SSL_CTX, which refers to it
+    std::optional<reqauth::credential> credential;
+    if (!options.certificate.empty())
+        credential = load_credential(options.certificate, options.key, options.key_providers);
     const context_ptr context = make_context(options);
+    offer_the_flag(*context, options, credential);
     std::optional<keylog> keys;
     if (!options.keylog.empty()) {
         keys.emplace(options.keylog);
@@ -220,7 +203,7 @@ int run(const client_options& options) {
     }
     if (options.json) {
         if (line_open) print_line(stdout, "");
-        print_line(stdout, dump(to_json(*ssl, events, error)));
+        print_line(stdout, dump(to_json(*ssl, events, credential, error)));
     } else if (error) {
         complain(program, *error, 1);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The plain OpenSSL that both programs need.
+// The plain OpenSSL that the programs need.
 
 #include <openssl/ssl.h>
 

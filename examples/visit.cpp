@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "visit.hpp"
 
+#include "printable.hpp"
 #include "tls.hpp"
 
 #include <openssl/bio.h>
@@ -19,20 +20,6 @@ namespace {
 using x509_ptr = std::unique_ptr<X509, free_with<X509_free>>;
 using bio_ptr = std::unique_ptr<BIO, free_with<BIO_free_all>>;
 using general_names_ptr = std::unique_ptr<GENERAL_NAMES, free_with<GENERAL_NAMES_free>>;
-
-/// printable shows any octet that is not printable ASCII as \HH.
-std::string printable(std::string_view text) {
-    static constexpr std::string_view digits = "0123456789ABCDEF";
-    std::string out;
-    for (const char each : text) {
-        const auto octet = static_cast<unsigned char>(each);
-        if (octet >= 0x20 && octet < 0x7f)
-            out += each;
-        else
-            out += {'\\', digits[octet >> 4], digits[octet & 15]};
-    }
-    return out;
-}
 
 std::string text_of(BIO& memory) {
     char* start = nullptr;

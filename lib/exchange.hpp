@@ -6,6 +6,7 @@
 #include "mark.hpp"
 #include "policy.hpp"
 
+#include <reqauth/client.hpp>
 #include <reqauth/flags.hpp>
 
 #include <array>
@@ -53,11 +54,14 @@ struct server_exchange {
 struct client_exchange {
     std::optional<hello_random> client_random; ///< names the handshake
     flag_set proposed;                         ///< what its ClientHellos had (TLS-1: both the same)
-    bool offered = false;                      ///< the flag was among them
+    bool offered = false;                      ///< the flag was among them,
+    withheld why = withheld::never;            ///< or why it was not
     bool acknowledged_now = false;             ///< by the CertificateRequest that is being answered
     bool requested = false;                    ///< a CertificateRequest came,
     bool acknowledged = false;                 ///< it had the flag,
     bool answered = false;                     ///< and OpenSSL was told what to send
+    bool ticket = false;                       ///< a NewSessionTicket came, and was told of
+    std::optional<std::uint8_t> alert;         ///< the fatal alert that came
     flag_set server_flags;
 };
 

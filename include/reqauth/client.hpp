@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <reqauth/error.hpp>
 #include <reqauth/export.hpp>
 #include <reqauth/flags.hpp>
 
+#include <array>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -27,21 +31,27 @@ struct credential_options {
 
     /// The OpenSSL providers whose keys count as directly available (RCA-6). A key of any other
     /// provider is an error: it may sit on a card or behind a dialog. Naming one here vouches that
-    /// using its keys never asks a person. The name is the one in OpenSSL's configuration.
+    /// using its keys never asks a person. The name is the one in OpenSSL's configuration; "legacy" is
+    /// for keys that no provider holds, as those of an ENGINE.
     std::vector<std::string> providers = {"default", "fips"};
+
+    /// Takes a certificate although it has expired or is not valid yet, and offers it. Default: that is an
+    /// error. For tests of servers.
+    bool outside_validity = false;
 
     openssl_scope scope = {};
 };
 
 /// credential is a certificate, its chain and its private key, proven at load to fit each other by
-/// one signature: so a key that is public only, or another certificate's, is an error there and then.
+/// one signature: so a key that is public only, or another certificate's, is an error there and then, and so
+/// is a certificate that has expired or is not valid yet.
 ///
 /// Immutable and cheap to copy; holds its own references. Any thread may use it.
 class REQAUTH_EXPORT credential {
 public:
     /// from_files reads a PEM file with the leaf certificate first and its chain after it, and a PEM
     /// file with the private key (it may be the same file).
-    /// Throws error: unreadable, malformed, passphrase, key_unusable, provider.
+    /// Throws error: unreadable, malformed, passphrase, key_unusable, provider, outside_validity.
     [[nodiscard]] static credential from_files(const std::filesystem::path& certificate,
                                                const std::filesystem::path& key,
                                                const credential_options& options = {});
@@ -55,6 +65,16 @@ public:
     /// the caller's stay the caller's. `chain` is without the leaf.
     [[nodiscard]] static credential from_objects(X509& certificate, EVP_PKEY& key, std::span<X509* const> chain = {},
                                                  const credential_options& options = {});
+
+    /// subject is the leaf's subject as RFC 2253 has it, printable ASCII; thumbprint is SHA-256 over its DER.
+    [[nodiscard]] std::string subject() const;
+    [[nodiscard]] const std::array<std::uint8_t, 32>& thumbprint() const noexcept;
+
+    /// not_after is the end of the leaf's validity: from then on the credential is not offered.
+    [[nodiscard]] std::chrono::system_clock::time_point not_after() const noexcept;
+
+    /// provider is the name of the provider that holds the private key; "legacy" where none does.
+    [[nodiscard]] const std::string& provider() const noexcept;
 
     /// holder is the library's own view of it.
     [[nodiscard]] const std::shared_ptr<const detail::loaded_credential>& holder() const noexcept { return holder_; }
@@ -75,7 +95,8 @@ enum class offer {
 /// unacknowledged is what a client does with a CertificateRequest that does not have the flag: the
 /// server asks for another reason (RCA-3, RCA-12).
 enum class unacknowledged {
-    as_before, ///< what the SSL_CTX or SSL has of its own: its certificate, or an empty Certificate
+    as_before, ///< what the SSL_CTX or SSL has of its own: its certificate, or an empty Certificate. Not
+               ///< where that is one of the flag's credentials: then empty
     empty,     ///< an empty Certificate, whatever it has
     present,   ///< the flag's credential, for servers that ask because of the flag but do not say so.
                ///< Danger: shows the identity to a server that did not accept the flag
@@ -88,6 +109,50 @@ enum class unsatisfiable {
     close,   ///< ends the handshake with handshake_failure
     present, ///< presents it even so, as clients do that do not look at the authorities. Danger: shows the
              ///< identity to a server that has no use for it. Where the algorithms cannot be met: empty
+};
+
+/// withheld is why a ClientHello did not have the flag.
+enum class withheld {
+    nothing,          ///< it had it
+    never,            ///< the policy says never, or nothing is attached
+    no_credential,    ///< there is none
+    outside_validity, ///< every credential has expired meanwhile, or is not valid yet
+};
+
+/// client_outcome is how a client's connection went.
+struct client_outcome {
+    bool offered = false;      ///< the ClientHello had the flag
+    bool requested = false;    ///< a CertificateRequest came
+    bool acknowledged = false; ///< and it had the flag
+    bool resumed = false;      ///< an earlier session was resumed: nothing was asked (RCA-16)
+    /// Why it did not have the flag.
+    reqauth::withheld withheld = reqauth::withheld::never;
+    /// What went out: nothing (not asked, or not yet), an empty Certificate, the flag's credential,
+    /// or another certificate.
+    enum class answer { none, empty, flag, other } sent = answer::none;
+    /// What the server said to that. In TLS 1.3 a client's handshake ends before the server has judged its
+    /// Certificate: `awaited`. A ticket (NewSessionTicket) says `accepted`, since it needs the client's Finished,
+    /// and so does a resumption. To the application, an answer to its request says as much, which is not seen here.
+    /// `refused`: an alert about the certificate came. `none`: no certificate was asked for.
+    enum class verdict { none, awaited, accepted, refused } judged = verdict::none;
+    /// The fatal alert that the server sent, if one came: its number in RFC 8446, section 6.
+    std::optional<std::uint8_t> alert_received;
+    /// Every flag that the server set, in whichever messages.
+    flag_set server_flags;
+};
+
+/// refused is a server's no to the certificate that a client sent, or did not send. Trying again with the same
+/// credential is of no use: that needs another credential, or somebody who looks at both sides.
+class REQAUTH_EXPORT refused : public error {
+public:
+    explicit refused(const client_outcome& outcome);
+    ~refused() override;
+    /// alert is the number, alert_name what RFC 8446 calls it: "certificate_required", "unknown_ca", …
+    [[nodiscard]] std::uint8_t alert() const noexcept { return alert_; }
+    [[nodiscard]] std::string_view alert_name() const noexcept;
+
+private:
+    std::uint8_t alert_;
 };
 
 /// certificate_callback is a callback as SSL_CTX_set_cert_cb takes it, with its argument.
@@ -104,6 +169,11 @@ struct certificate_callback {
 struct client_policy {
     /// Presented when the server acknowledges the flag.
     std::optional<reqauth::credential> credential = {};
+
+    /// More credentials of the same identity: with other kinds of keys, or of other CAs. The first of all that
+    /// the request's certificate_authorities and signature_algorithms allow is presented.
+    std::vector<reqauth::credential> further_credentials = {};
+
     reqauth::offer offer = reqauth::offer::when_available;
     unacknowledged when_unacknowledged = unacknowledged::as_before;
     unsatisfiable when_unsatisfiable = unsatisfiable::empty;
@@ -111,16 +181,33 @@ struct client_policy {
     /// Other flags to propose in the same extension (FLAG-10). What they mean is the application's.
     flag_set further_flags = {};
 
+    /// Keeps apart the sessions of clients that are otherwise equal, as those of two tenants.
+    std::string label = {};
+
     /// The numbers in use. They must be what the server uses.
     flag_number flag = request_client_auth;
     extension_type extension = tls_flags_extension;
+
+    /// Called in the thread of the connection when its handshake ends, and again where its outcome changes
+    /// after that: a ticket, or a fatal alert. For programs that do not hold the SSL themselves, as with libcurl.
+    /// It must not free `ssl`, nor read or write through it. What it throws is dropped.
+    std::function<void(const SSL& ssl, const client_outcome& outcome)> observe = {};
 
     /// libreqauth takes the slot of SSL_CTX_set_cert_cb, which has no getter. An application with such
     /// a callback hands it over here: it runs first, as before (SEC-6).
     certificate_callback chained_certificate_callback = {};
 };
 
+/// client_scope is what a pool of connections and a cache of sessions are to be keyed on, beside the server's
+/// name and port: two connections with equal scopes may serve for each other. SHA-256 over what makes a difference.
+using client_scope = std::array<std::uint8_t, 32>;
+
 /// client offers the flag on SSL_CTXs and answers what comes of it.
+///
+/// Sessions made by an attached SSL_CTX carry its scope as a mark (ticket application data), which survives
+/// i2d_SSL_SESSION. A ClientHello that would resume a session with another client's mark fails before anything is
+/// sent; a session of this client under earlier credentials, or without a mark, is left out, and a full
+/// handshake follows.
 ///
 /// Any thread may attach; the handshakes of an SSL_CTX begin after its attach. What was attached
 /// goes on when the client object is gone. One client serves any number of SSL_CTXs and threads.
@@ -132,13 +219,37 @@ public:
     /// attach makes `context` offer and answer as the policy says. It registers the extension, takes the
     /// cert_cb slot, and wraps a client_cert_cb that is there, so that it is not asked where an empty
     /// Certificate is to go out (RCA-7); everything else of `context` stays as it is. Nothing is offered where
-    /// TLS 1.3 cannot be negotiated (FLAG-9).
+    /// TLS 1.3 cannot be negotiated (FLAG-9). It wraps the info callback of `context`, too.
     /// Throws error and leaves `context` unchanged: unsuitable_context (DTLS), already_attached,
     /// extension_taken, openssl.
     void attach(SSL_CTX& context) const;
 
-    /// offers says whether ClientHellos will have the flag.
+    /// offers says whether a ClientHello would have the flag now.
     [[nodiscard]] bool offers() const noexcept;
+
+    /// scope is that of an SSL_CTX to which a client is attached. It is over the credentials, the flag, the
+    /// extension, the policy's answers and label, and the own certificate and trust of `context`: verify mode,
+    /// verify parameters and the certificates in its store. What a lookup finds on demand, as in a hashed
+    /// directory, cannot be enumerated: use labels there.
+    /// Throws error{contradiction} where no client is attached, error{openssl}.
+    [[nodiscard]] static client_scope scope(SSL_CTX& context);
+
+    /// The same of one SSL, with what was set on it: a session's mark is compared with this.
+    [[nodiscard]] static client_scope scope(SSL& ssl);
+
+    /// resume has `ssl`, made of an attached SSL_CTX, present `session`, if its mark says that it is of the same scope, and
+    /// OpenSSL has not used it up.
+    /// Otherwise nothing changes, false is returned, and a full handshake will follow. `session` stays the caller's.
+    static bool resume(SSL& ssl, SSL_SESSION& session);
+
+    /// replace gives all SSL_CTXs and copies of this client new credentials, at one moment, while they connect.
+    /// Handshakes that have begun end with those with which they began. None: it offers no more, unless `offer` is always.
+    void replace(std::vector<credential> credentials);
+
+    /// reload reads the files of those credentials that came from files again, all or nothing, and replaces
+    /// what has changed. Says whether something had. A pair of which one half is written
+    /// already is an error like any other that loading throws: the old credentials stay, and the next reload tries again.
+    bool reload();
 
     client(const client&) noexcept;
     client(client&&) noexcept;
@@ -151,24 +262,17 @@ private:
     std::shared_ptr<const state> state_;
 };
 
-/// client_outcome is how a client's connection went.
-struct client_outcome {
-    bool offered = false;      ///< the ClientHello had the flag
-    bool requested = false;    ///< a CertificateRequest came
-    bool acknowledged = false; ///< and it had the flag
-    /// What went out: nothing (not asked, or not yet), an empty Certificate, the flag's credential,
-    /// or another certificate.
-    enum class answer { none, empty, flag, other } sent = answer::none;
-    /// Every flag that the server set, in whichever messages.
-    flag_set server_flags;
-};
-
-/// client_outcome_of reads it, at any time, in a thread that may use `ssl`. In TLS 1.3 the client is
-/// done before the server has judged its certificate: `sent` is not yet "accepted". Of a resumed
+/// client_outcome_of reads it, at any time, in a thread that may use `ssl`. Of a resumed
 /// connection `requested` is false and means nothing (RCA-16). Allocates nothing.
 [[nodiscard]] REQAUTH_EXPORT client_outcome client_outcome_of(const SSL& ssl) noexcept;
 
+/// throw_if_refused throws `refused` where the server has refused the certificate: to be called where the handshake, or
+/// the first read after it, fails.
+REQAUTH_EXPORT void throw_if_refused(const SSL& ssl);
+
 /// to_string gives the enumerator's name.
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::answer sent) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::verdict judged) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(withheld why) noexcept;
 
 } // namespace reqauth

@@ -14,6 +14,8 @@ enum class errc {
     malformed,          ///< a file or text does not hold what it should, or holds nothing
     passphrase,         ///< a key needs a passphrase and none, or a wrong one, was given
     key_unusable,       ///< a private key is missing, public only, or does not fit its certificate
+    outside_validity,   ///< a certificate has expired, or is not valid yet
+    refused,            ///< a server refused the certificate (reqauth::refused)
     provider,           ///< a key lives in a provider that nobody vouched for (RCA-7)
     contradiction,      ///< two settings exclude each other, or a number is out of range
     unsuitable_context, ///< this SSL_CTX cannot carry the flag (no TLS 1.3, DTLS, its certificate)

@@ -43,6 +43,19 @@ template <> struct fmt::formatter<reqauth::client_outcome::answer> : formatter<s
     }
 };
 
+template <> struct fmt::formatter<reqauth::client_outcome::verdict> : formatter<string_view> {
+    auto format(reqauth::client_outcome::verdict judged, format_context& context) const {
+        const auto name = to_string(judged);
+        return formatter<string_view>::format({name.data(), name.size()}, context);
+    }
+};
+template <> struct fmt::formatter<reqauth::withheld> : formatter<string_view> {
+    auto format(reqauth::withheld why, format_context& context) const {
+        const auto name = to_string(why);
+        return formatter<string_view>::format({name.data(), name.size()}, context);
+    }
+};
+
 /// A subject_alt_name prints as DNS:crawler.example.
 template <> struct fmt::formatter<reqauth::subject_alt_name> : formatter<string_view> {
     auto format(const reqauth::subject_alt_name& name, format_context& context) const {

@@ -2,14 +2,53 @@
 #include <reqauth/client.hpp>
 
 #include "client_handshake.hpp"
+#include "client_scope.hpp"
 #include "fence.hpp"
+
+#include <algorithm>
+#include <ctime>
 
 namespace reqauth {
 
 using namespace detail;
 
+namespace {
+
+std::shared_ptr<const credential_set> set_of(std::vector<credential> all) {
+    auto made = std::make_shared<credential_set>();
+    made->digest = digest_of(all);
+    made->all = std::move(all);
+    return made;
+}
+
+void check_usable(SSL* probe, const credential& one) {
+    ERR_clear_error();
+    const loaded_credential& loaded = *one.holder();
+    if (SSL_use_cert_and_key(probe, loaded.certificate.get(), loaded.key.get(), loaded.chain.get(), 1) != 1)
+        throw error(errc::key_unusable, "this SSL_CTX does not take the credential " + one.subject() +
+                                            ", as with too short a key for its security level" + drain_errors());
+}
+
+} // namespace
+
+withheld detail::credential_set::offered(offer when, std::int64_t now) const noexcept {
+    if (when == offer::never) return withheld::never;
+    if (when == offer::always) return withheld::nothing;
+    if (all.empty()) return withheld::no_credential;
+    const bool any = std::ranges::any_of(all, [&](const credential& one) { return one.holder()->valid(now); });
+    return any ? withheld::nothing : withheld::outside_validity;
+}
+
+void detail::client_side::publish(std::shared_ptr<const credential_set> next) {
+    constexpr std::size_t remembered = 8;
+    const std::lock_guard lock(guard_);
+    if (current_ != nullptr && current_->digest != next->digest) former_.push_back(current_->digest);
+    if (former_.size() > remembered) former_.erase(former_.begin());
+    current_.swap(next);
+}
+
 struct client::state {
-    std::shared_ptr<const client_side> side;
+    std::shared_ptr<client_side> side = std::make_shared<client_side>();
 };
 
 client::client(client_policy policy) {
@@ -17,77 +56,84 @@ client::client(client_policy policy) {
     if (policy.further_flags.contains(policy.flag))
         throw error(errc::contradiction, "further_flags holds flag " + std::to_string(policy.flag) +
                                              ", request_client_auth itself; whether it is sent is what `offer` says");
-    auto side = std::make_shared<client_side>();
-    //= RCA-6
-    side->offers = policy.offer == offer::always || (policy.offer == offer::when_available && policy.credential);
-    side->proposed = policy.further_flags;
-    if (side->offers) side->proposed.insert(policy.flag);
-    side->policy = std::move(policy);
-    state_ = std::make_shared<const state>(state{std::move(side)});
+    std::vector<credential> all = std::move(policy.further_credentials);
+    if (policy.credential) all.insert(all.begin(), *std::exchange(policy.credential, std::nullopt));
+    policy.further_credentials.clear();
+    auto made = std::make_shared<state>();
+    made->side->publish(set_of(std::move(all)));
+    made->side->policy = std::move(policy);
+    state_ = std::move(made);
 }
 
 void client::attach(SSL_CTX& context) const {
-    const client_side& side = *state_->side;
+    const client_policy& policy = state_->side->policy;
     const ssl_handle probe = probe_of(context);
     const attached* there = attached_to(&context);
     if (there != nullptr && there->client != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already");
-    if (side.policy.credential) {
-        ERR_clear_error();
-        const loaded_credential& one = *side.policy.credential->holder();
-        if (SSL_use_cert_and_key(probe.get(), one.certificate.get(), one.key.get(), one.chain.get(), 1) != 1)
-            throw error(errc::key_unusable,
-                        "this SSL_CTX does not take the credential, as with too short a key for its security level" +
-                            drain_errors());
-    }
+    for (const credential& one : state_->side->current()->all) check_usable(probe.get(), one);
     attached sides;
     sides.client = state_->side;
+    sides.client_trust = std::make_shared<seen_trust>();
     sides.client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
-    sides.extension = side.policy.extension;
-    sides.in_client_hello = !side.proposed.empty();
+    sides.client_info = SSL_CTX_get_info_callback(&context);
+    sides.extension = policy.extension;
+    // Credentials may come later, by replace.
+    sides.in_client_hello = policy.offer != offer::never || !policy.further_flags.empty();
     attach_to(context, sides);
     SSL_CTX_set_cert_cb(&context, answer_request, nullptr);
+    SSL_CTX_set_info_callback(&context, on_client_event);
     if (sides.client_cert_cb != nullptr) SSL_CTX_set_client_cert_cb(&context, supply_certificate);
 }
 
-bool client::offers() const noexcept { return state_->side->offers; }
+bool client::offers() const noexcept {
+    return state_->side->current()->offered(state_->side->policy.offer, std::time(nullptr)) == withheld::nothing;
+}
+
+client_scope client::scope(SSL_CTX& context) { return scope(*probe_of(context)); }
+
+client_scope client::scope(SSL& ssl) {
+    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
+    if (there == nullptr || there->client == nullptr)
+        throw error(errc::contradiction, "scope: no client is attached to this SSL_CTX; attach one first");
+    return scope_of(there->client->policy, there->client->current()->digest, digest_of(ssl, *there));
+}
+
+bool client::resume(SSL& ssl, SSL_SESSION& session) {
+    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
+    if (there == nullptr || there->client == nullptr) return false;
+    if (scope_in(session) != scope(ssl)) return false;
+    return SSL_SESSION_is_resumable(&session) == 1 && SSL_set_session(&ssl, &session) == 1;
+}
+
+void client::replace(std::vector<credential> credentials) {
+    const std::lock_guard one_at_a_time(state_->side->changing);
+    state_->side->publish(set_of(std::move(credentials)));
+}
+
+bool client::reload() {
+    const std::lock_guard one_at_a_time(state_->side->changing);
+    const auto before = state_->side->current();
+    std::vector<credential> all;
+    for (const credential& one : before->all) {
+        const auto& from = one.holder()->from;
+        if (!from)
+            all.push_back(one);
+        else if (from->by_uri)
+            all.push_back(credential::from_uri(from->certificate, from->key, from->options));
+        else
+            all.push_back(credential::from_files(from->certificate, from->key, from->options));
+    }
+    auto after = set_of(std::move(all));
+    if (after->digest == before->digest) return false;
+    state_->side->publish(std::move(after));
+    return true;
+}
 
 client::client(const client&) noexcept = default;
 client::client(client&&) noexcept = default;
 client& client::operator=(const client&) noexcept = default;
 client& client::operator=(client&&) noexcept = default;
 client::~client() = default;
-
-client_outcome client_outcome_of(const SSL& ssl) noexcept {
-    client_outcome outcome;
-    const connection* kept = connection_of(&ssl);
-    if (kept == nullptr || SSL_is_server(&ssl) == 1 || kept->client.client_random != client_random_of(&ssl))
-        return outcome;
-    const client_exchange& exchange = kept->client;
-    outcome.offered = exchange.offered;
-    outcome.requested = exchange.requested;
-    outcome.acknowledged = exchange.acknowledged;
-    outcome.server_flags = exchange.server_flags;
-    if (!exchange.answered) return outcome;
-    // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
-    int signature = NID_undef;
-    const bool signed_it = SSL_get_signature_nid(const_cast<SSL*>(&ssl), &signature) == 1; // NOLINT: it only reads
-    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
-    const bool flag = there != nullptr && there->client != nullptr && there->client->policy.credential &&
-                      SSL_get_certificate(&ssl) == there->client->policy.credential->holder()->certificate.get();
-    using answer = client_outcome::answer;
-    outcome.sent = !signed_it ? answer::empty : flag ? answer::flag : answer::other;
-    return outcome;
-}
-
-std::string_view to_string(client_outcome::answer sent) noexcept {
-    switch (sent) {
-    case client_outcome::answer::none: return "none";
-    case client_outcome::answer::empty: return "empty";
-    case client_outcome::answer::flag: return "flag";
-    case client_outcome::answer::other: return "other";
-    }
-    return "";
-}
 
 } // namespace reqauth

@@ -1,39 +1,161 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client_handshake.hpp"
 
+#include "client_scope.hpp"
 #include "fence.hpp"
+#include "no_prompt.hpp"
+
+#include <algorithm>
+#include <ctime>
 
 namespace reqauth::detail {
 
 namespace {
 
-const client_side* client_of(const SSL* ssl) noexcept {
+// A fatal alert that OpenSSL does not send: the handshake ends before anything has gone out.
+constexpr alert no_alert = -1;
+
+const attached* client_of(const SSL* ssl) noexcept {
     const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    return there != nullptr ? there->client.get() : nullptr;
+    return there != nullptr && there->client != nullptr ? there : nullptr;
 }
 
-const loaded_credential* credential_of(const client_side& side) noexcept {
-    return side.policy.credential ? side.policy.credential->holder().get() : nullptr;
-}
+std::int64_t now() noexcept { return std::time(nullptr); }
 
 // The record of the handshake at hand: a new one wherever the last belongs to an earlier handshake.
 connection& record_of(SSL* ssl) {
     connection& kept = connection_for(ssl);
-    const hello_random now = client_random_of(ssl);
-    if (kept.client.client_random != now) {
+    const hello_random random = client_random_of(ssl);
+    if (kept.client.client_random != random) {
         kept.client = {};
-        kept.client.client_random = now;
+        kept.client.client_random = random;
+        kept.credentials.reset();
         kept.own.new_handshake(ssl);
     }
     return kept;
+}
+
+const credential_set& credentials_of(connection& kept, const client_side& side) {
+    if (kept.credentials == nullptr) kept.credentials = side.current();
+    return *kept.credentials;
+}
+
+// The first that the request can be met with; null: none.
+//= RCA-5
+const loaded_credential* fitting(SSL* ssl, const credential_set& from) noexcept {
+    for (const credential& one : from.all)
+        if (one.holder()->valid(now()) && one.holder()->named_by(ssl) && one.holder()->signs_for(ssl))
+            return one.holder().get();
+    return nullptr;
+}
+
+// The first that is presented where the authorities are not looked at.
+const loaded_credential* presentable(SSL* ssl, const credential_set& from) noexcept {
+    if (const loaded_credential* best = fitting(ssl, from); best != nullptr) return best;
+    for (const credential& one : from.all)
+        if (one.holder()->valid(now()) && one.holder()->signs_for(ssl)) return one.holder().get();
+    return nullptr;
+}
+
+// The application's own certificate may be one of ours, loaded twice: a request that is none of ours does not get it.
+bool own_is_one_of(SSL* ssl, const credential_set& from) noexcept {
+    const X509* own = SSL_get_certificate(ssl);
+    return own != nullptr && std::ranges::any_of(from.all, [&](const credential& one) {
+               return X509_cmp(own, one.holder()->certificate.get()) == 0;
+           });
+}
+
+client_scope scope_now(SSL* ssl, const attached& there, const sha256_digest& credentials) {
+    return scope_of(there.client->policy, credentials, digest_of(*ssl, there));
+}
+
+// Before the ClientHello is made: a session that is out of date, or of unknown origin, is left out. One of another
+// client is left to the ClientHello, which fails over it; where there is none of ours it is left out, too.
+void leave_out_session(SSL* ssl, const attached& there) {
+    connection& kept = connection_for(ssl);
+    kept.scope = scope_now(ssl, there, there.client->current()->digest);
+    const SSL_SESSION* session = SSL_get_session(ssl);
+    if (session == nullptr || SSL_SESSION_is_resumable(session) != 1) return;
+    const auto found = scope_in(*session);
+    if (found) {
+        if (found == kept.scope) return;
+        const auto former = there.client->former();
+        const bool earlier =
+            std::ranges::any_of(former, [&](const sha256_digest& one) { return *found == scope_now(ssl, there, one); });
+        if (!earlier && there.in_client_hello) return;
+    }
+    SSL_set_session(ssl, nullptr);
+}
+
+// In the ClientHello: what would be resumed is of this scope, and a new session will be.
+std::optional<alert> settle_session(SSL* ssl, const attached& there, connection& kept) {
+    kept.scope = scope_now(ssl, there, kept.credentials->digest);
+    SSL_SESSION* session = SSL_get_session(ssl);
+    if (session == nullptr) return std::nullopt;
+    const auto found = scope_in(*session);
+    if (SSL_SESSION_is_resumable(session) != 1) {
+        if (!found) mark_session(*session, *kept.scope);
+        return std::nullopt;
+    }
+    if (found == kept.scope) return std::nullopt;
+    raise(found ? "the session to be resumed is another client's: another credential, flag, trust or label; key "
+                  "sessions on "
+                  "client::scope"
+                : "the session to be resumed has no mark of this client; hand sessions to client::resume");
+    return no_alert;
+}
+
+// The SSL's own info callback hides that of the SSL_CTX.
+void watch(SSL* ssl, connection& kept) noexcept {
+    const auto there = SSL_get_info_callback(ssl);
+    if (there == on_client_event) return;
+    if (there == nullptr && SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl)) == on_client_event) return;
+    kept.client_info = there != nullptr ? there : SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+    SSL_set_info_callback(ssl, on_client_event);
+}
+
+void tell(const SSL* ssl, const attached& there) {
+    if (there.client->policy.observe) there.client->policy.observe(*ssl, client_outcome_of(*ssl));
+}
+
+void note(SSL* ssl, const attached& there, int event, int value) {
+    // A provider may want to ask somebody when it signs, between two states.
+    //= RCA-7
+    if ((event & SSL_CB_LOOP) != 0) {
+        const connection* kept = connection_of(ssl);
+        no_prompt_in_handshake(kept != nullptr && kept->client.answered && kept->own.changed());
+        return;
+    }
+    if ((event & SSL_CB_EXIT) != 0) no_prompt_in_handshake(false);
+    const bool fatal = (event & SSL_CB_ALERT) != 0 && value >> 8 == SSL3_AL_FATAL;
+    if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
+        leave_out_session(ssl, there);
+    } else if (event == SSL_CB_HANDSHAKE_DONE && after_handshake(ssl)) {
+        // Where the server did not resume what was presented, OpenSSL began a session anew. Tickets are copies of it.
+        SSL_SESSION* session = SSL_get_session(ssl);
+        const connection& kept = record_of(ssl);
+        if (session != nullptr && SSL_session_reused(ssl) != 1 && kept.scope && !scope_in(*session))
+            mark_session(*session, *kept.scope);
+        tell(ssl, there);
+    } else if (event == SSL_CB_CONNECT_EXIT && after_handshake(ssl)) {
+        // A message after the handshake was read. The first ticket says that the server has judged.
+        connection& kept = record_of(ssl);
+        if (kept.client.ticket || SSL_session_reused(ssl) == 1 || SSL_SESSION_has_ticket(SSL_get_session(ssl)) != 1)
+            return;
+        kept.client.ticket = true;
+        tell(ssl, there);
+    } else if (fatal) {
+        if (event == SSL_CB_READ_ALERT) record_of(ssl).client.alert = static_cast<std::uint8_t>(value & 0xff);
+        tell(ssl, there);
+    }
 }
 
 } // namespace
 
 std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags) {
     connection& kept = record_of(ssl);
-    const client_side* side = client_of(ssl);
-    const flag_number ours = side != nullptr ? side->policy.flag : request_client_auth;
+    const attached* there = client_of(ssl);
+    const flag_number ours = there != nullptr ? there->client->policy.flag : request_client_auth;
     const violation broken = judge({role::client, in, flags, kept.client.proposed, ours});
     if (broken != violation::none) {
         raise(std::string("tls_flags in ") += std::string(name_of(in)) += ": " + std::string(text_of(broken)));
@@ -41,13 +163,13 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
     }
     //= FLAG-10
     kept.client.server_flags = kept.client.server_flags | flags;
-    if (in != message::certificate_request || side == nullptr || !flags.contains(ours)) return std::nullopt;
+    if (in != message::certificate_request || there == nullptr || !flags.contains(ours)) return std::nullopt;
 
     kept.client.acknowledged_now = true;
-    const loaded_credential* credential = credential_of(*side);
+    const credential_set& credentials = credentials_of(kept, *there->client);
     //= RCA-5
-    if (credential != nullptr && side->policy.when_unsatisfiable == unsatisfiable::close &&
-        !credential->satisfies(ssl)) {
+    if (!credentials.all.empty() && there->client->policy.when_unsatisfiable == unsatisfiable::close &&
+        fitting(ssl, credentials) == nullptr) {
         kept.client.requested = kept.client.acknowledged = true;
         raise("the CertificateRequest's authorities or algorithms cannot be met, and the policy says to close (RCA-5)");
         return SSL_AD_HANDSHAKE_FAILURE;
@@ -57,25 +179,33 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
 
 std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
     if (what != message::client_hello) return std::nullopt;
-    const client_side* side = client_of(ssl);
-    if (side == nullptr) return std::nullopt;
+    const attached* there = client_of(ssl);
+    if (there == nullptr) return std::nullopt;
     connection& kept = record_of(ssl);
     // Around a HelloRetryRequest the record is the same, and so are the flags.
     //= TLS-1
-    //= RCA-1
-    //= RCA-6
-    //= FLAG-10
-    kept.client.proposed = side->proposed;
-    kept.client.offered = side->offers;
+    if (kept.credentials == nullptr) {
+        const client_policy& policy = there->client->policy;
+        //= RCA-6
+        kept.client.why = credentials_of(kept, *there->client).offered(policy.offer, now());
+        kept.client.offered = kept.client.why == withheld::nothing;
+        //= RCA-1
+        //= FLAG-10
+        kept.client.proposed = policy.further_flags;
+        if (kept.client.offered) kept.client.proposed.insert(policy.flag);
+        watch(ssl, kept);
+    }
+    if (const auto failed = settle_session(ssl, *there, kept)) return failed;
     out = kept.client.proposed;
     return std::nullopt;
 }
 
 int answer_request(SSL* ssl, void*) {
-    const client_side* side = client_of(ssl);
-    if (side == nullptr) return 1;
+    const attached* there = client_of(ssl);
+    if (there == nullptr) return 1;
+    const client_policy& policy = there->client->policy;
     //= SEC-6
-    const certificate_callback& chained = side->policy.chained_certificate_callback;
+    const certificate_callback& chained = policy.chained_certificate_callback;
     if (chained.function != nullptr) {
         const int result = chained.function(ssl, chained.argument);
         if (result <= 0) return result;
@@ -87,24 +217,43 @@ int answer_request(SSL* ssl, void*) {
         // No CertificateRequest with the extension was parsed before this call: it came without the flag.
         exchange.acknowledged = std::exchange(exchange.acknowledged_now, false);
         exchange.requested = exchange.answered = true;
-        const loaded_credential* credential = credential_of(*side);
+        const credential_set& credentials = credentials_of(kept, *there->client);
         //= RCA-12
         if (exchange.acknowledged) {
             //= RCA-4
-            //= RCA-5
-            const bool fits = credential != nullptr &&
-                              (side->policy.when_unsatisfiable == unsatisfiable::present || credential->satisfies(ssl));
-            kept.own.present(ssl, fits ? credential : nullptr);
+            const bool whatever = policy.when_unsatisfiable == unsatisfiable::present;
+            kept.own.present(ssl, whatever ? presentable(ssl, credentials) : fitting(ssl, credentials));
             return 1;
         }
         //= RCA-3
-        switch (side->policy.when_unacknowledged) {
-        case unacknowledged::as_before: kept.own.give_back(ssl); break;
+        switch (policy.when_unacknowledged) {
+        case unacknowledged::as_before:
+            kept.own.give_back(ssl);
+            if (own_is_one_of(ssl, credentials)) kept.own.present(ssl, nullptr);
+            break;
         case unacknowledged::empty: kept.own.present(ssl, nullptr); break;
-        case unacknowledged::present: kept.own.present(ssl, credential); break;
+        case unacknowledged::present: kept.own.present(ssl, presentable(ssl, credentials)); break;
         }
         return 1;
     });
+}
+
+void on_client_event(const SSL* watched, int event, int value) {
+    SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
+    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
+    const connection* kept = connection_of(ssl);
+    if (there != nullptr && there->client != nullptr && SSL_is_server(ssl) == 0) {
+        // An info callback can fail nothing: a session stays without mark then, or the ClientHello fails over it.
+        ERR_set_mark();
+        fence(0, [&] {
+            note(ssl, *there, event, value);
+            return 1;
+        });
+        ERR_pop_to_mark();
+    }
+    const auto of_ssl = kept != nullptr ? kept->client_info : nullptr;
+    const auto passed_on = of_ssl != nullptr ? of_ssl : there != nullptr ? there->client_info : nullptr;
+    if (passed_on != nullptr && passed_on != on_client_event) passed_on(ssl, event, value);
 }
 
 //= RCA-7

@@ -15,6 +15,10 @@ namespace reqauth::detail {
 /// were parsed.
 int answer_request(SSL* ssl, void* unused);
 
+/// on_client_event is the info callback of an attached SSL_CTX, and of an SSL that the application watches itself. It
+/// leaves out a session that is not to be presented, marks new ones and notes alerts. The application's is called by it.
+void on_client_event(const SSL* ssl, int event, int value);
+
 /// supply_certificate stands in for the application's client_cert_cb, which OpenSSL calls where there is
 /// no certificate to send. It passes on, but for a request that is to get an empty Certificate: that
 /// callback may well ask a person (RCA-7).

@@ -16,10 +16,12 @@ int copy_connection(CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** kept, int, lo
     return fence(0, [&] {
         const auto* from = static_cast<const connection*>(*kept);
         *kept = nullptr;
-        if (from == nullptr || !(from->put_aside.changed_anything() || from->own.changed())) return 1;
+        if (from == nullptr) return 1;
+        if (!from->put_aside.changed_anything() && !from->own.changed() && from->client_info == nullptr) return 1;
         auto copy = std::make_unique<connection>();
         copy->put_aside = from->put_aside;
         copy->own = from->own;
+        copy->client_info = from->client_info;
         *kept = copy.release();
         return 1;
     });

@@ -42,6 +42,13 @@ struct connection {
     overrides put_aside;
     client_certificates own;
 
+    /// A client's credentials, as they were when its ClientHello went out, and the digest of what it trusts.
+    std::shared_ptr<const credential_set> credentials;
+    /// The scope of this client's connection, before anything of ours was presented on it.
+    std::optional<client_scope> scope;
+    /// The info callback that the application had set on this client's SSL; null: none.
+    overrides::info_callback client_info = nullptr;
+
     /// What the add callback hands to OpenSSL, which copies it.
     encoded_flags out;
 };

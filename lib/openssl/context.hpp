@@ -13,22 +13,57 @@
 #include <reqauth/server.hpp>
 
 #include <memory>
+#include <mutex>
+#include <vector>
 
 namespace reqauth::detail {
 
-/// client_side is one client's policy and what follows from it.
+/// credential_set is a client's credentials at one moment. Never changed once made.
+struct credential_set {
+    std::vector<credential> all; ///< in the order of preference
+    sha256_digest digest{};
+
+    /// offered is why the flag is not offered at a time, under a policy.
+    [[nodiscard]] withheld offered(offer when, std::int64_t now) const noexcept;
+};
+
+/// client_side is one client: its policy, and its credentials as they are now.
 struct client_side {
-    client_policy policy;
-    bool offers = false;
-    flag_set proposed; ///< what its ClientHellos have: the flag, if it offers, and the further flags
+    client_policy policy; ///< but for the credentials
+
+    [[nodiscard]] std::shared_ptr<const credential_set> current() const {
+        const std::lock_guard lock(guard_);
+        return current_;
+    }
+    /// publish gives it new credentials; the digests of a few earlier ones are remembered.
+    void publish(std::shared_ptr<const credential_set> next);
+    [[nodiscard]] std::vector<sha256_digest> former() const {
+        const std::lock_guard lock(guard_);
+        return former_;
+    }
+    std::mutex changing; ///< replace and reload, one at a time
+
+private:
+    mutable std::mutex guard_; ///< held for a reference count only
+    std::shared_ptr<const credential_set> current_;
+    std::vector<sha256_digest> former_;
+};
+
+/// seen_trust is the digest of a client's trust, with the store that it is of.
+struct seen_trust {
+    std::mutex guard;
+    std::shared_ptr<X509_STORE> store;
+    sha256_digest digest{};
 };
 
 /// attached is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
 struct attached {
     std::shared_ptr<attached_policy> server;
     std::shared_ptr<const client_side> client;
-    /// The application's client_cert_cb, as it was when the client was attached.
+    std::shared_ptr<seen_trust> client_trust;
+    /// The application's client_cert_cb and info callback, as they were when the client was attached.
     int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;
+    void (*client_info)(const SSL*, int, int) = nullptr;
     extension_type extension = 0;
     bool in_client_hello = false;
 };

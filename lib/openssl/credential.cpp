@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "credential_load.hpp"
 #include "fence.hpp"
+#include "no_prompt.hpp"
 #include "pem.hpp"
 
 #include <reqauth/client.hpp>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <ctime>
 #include <exception>
 
 namespace reqauth {
@@ -52,20 +54,33 @@ int give_passphrase(char* into, int size, int, void* argument) {
     });
 }
 
-[[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one) {
+/// without_pin is a URI, or a text with one, as messages have it. OpenSSL's own words quote URIs in full.
+std::string without_pin(std::string uri) {
+    constexpr std::string_view attribute = "pin-value=";
+    for (auto at = uri.find(attribute); at != uri.npos; at = uri.find(attribute, at + attribute.size())) {
+        const auto begin = at + attribute.size();
+        uri.replace(begin, std::min(uri.find_first_of("&;?", begin), uri.size()) - begin, "...");
+    }
+    return uri;
+}
+
+[[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one, bool refused = false) {
     if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
-    if (request.asked && !request.options.passphrase)
-        throw error(errc::passphrase, request.what +
-                                          ": the key needs a passphrase or PIN; give credential_options::passphrase, "
-                                          "or a key without one: nobody is asked" +
-                                          drain_errors());
-    if (request.asked)
+    if ((request.asked || refused) && !request.options.passphrase)
         throw error(errc::passphrase,
-                    request.what + ": the passphrase or PIN is wrong, or none was given" + drain_errors());
-    if (there_is_one) throw error(errc::malformed, request.what + ": the private key cannot be read" + drain_errors());
+                    request.what + ": the key needs a passphrase or PIN, and nobody is asked; give " +
+                        (request.what.starts_with("pkcs11:") ? "pin-source or pin-value in the URI, " : std::string()) +
+                        "credential_options::passphrase, or a key without one" + without_pin(drain_errors()));
+    if (request.asked || refused)
+        throw error(errc::passphrase,
+                    request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()));
+    if (there_is_one)
+        throw error(errc::malformed, request.what + ": the private key cannot be read" + without_pin(drain_errors()));
     throw error(errc::key_unusable,
-                request.what + ": no private key is to be had there; a public key or a certificate is not enough" +
-                    drain_errors());
+                request.what + ": no private key is to be had there" +
+                    (request.what.starts_with("pkcs11:") ? ": look at the object's name, and at the PIN"
+                                                         : "; a public key or a certificate is not enough") +
+                    without_pin(drain_errors()));
 }
 
 pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
@@ -88,16 +103,19 @@ struct store_freed {
 };
 
 pkey_handle key_from_uri(const std::string& uri, const credential_options& options) {
-    passphrase_request request{options, uri};
+    const std::string name = without_pin(uri);
+    passphrase_request request{options, name};
     ERR_clear_error();
+    const no_prompt nobody_is_asked;
     const std::unique_ptr<UI_METHOD, freed_by<UI_destroy_method>> no_terminal(
         UI_UTIL_wrap_read_pem_callback(give_passphrase, 0));
-    if (no_terminal == nullptr) throw error(errc::openssl, uri + ": out of memory" + drain_errors());
+    if (no_terminal == nullptr) throw error(errc::openssl, name + ": out of memory" + without_pin(drain_errors()));
     const std::unique_ptr<OSSL_STORE_CTX, store_freed> store(
         OSSL_STORE_open_ex(uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request,
                            nullptr, nullptr, nullptr));
     if (store == nullptr)
-        throw error(errc::unreadable, uri + ": cannot be opened; is its provider loaded?" + drain_errors());
+        throw error(errc::unreadable,
+                    name + ": cannot be opened; is its provider loaded?" + without_pin(drain_errors()));
     OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY);
     while (OSSL_STORE_eof(store.get()) == 0) {
         const std::unique_ptr<OSSL_STORE_INFO, freed_by<OSSL_STORE_INFO_free>> found(OSSL_STORE_load(store.get()));
@@ -105,18 +123,18 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
             return pkey_handle(OSSL_STORE_INFO_get1_PKEY(found.get()));
         if (found == nullptr && OSSL_STORE_error(store.get()) == 1) break;
     }
-    key_failed(request, false);
+    key_failed(request, false, nobody_is_asked.refused());
 }
 
 //= RCA-7
-void check_provider(const EVP_PKEY* key, const std::string& what, const credential_options& options) {
+std::string checked_provider(const EVP_PKEY* key, const std::string& what, const credential_options& options) {
     const OSSL_PROVIDER* provider = EVP_PKEY_get0_provider(key);
-    const std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "";
-    if (provider != nullptr && std::ranges::find(options.providers, name) != options.providers.end()) return;
+    const std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "legacy";
+    if (std::ranges::find(options.providers, name) != options.providers.end()) return name;
     throw error(errc::provider,
                 what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
-                    ", which is not on the list of those that never ask a person (RCA-7)" +
-                    (provider != nullptr ? "; if it never does, add its name to credential_options::providers" : ""));
+                    ", which is not on the list of those that never ask a person (RCA-7); if it never does, add \"" +
+                    name + "\" to credential_options::providers");
 }
 
 void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector<std::uint16_t>& schemes) {
@@ -154,6 +172,41 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
                                             "; use P-256, P-384, P-521, RSA or Ed25519");
 }
 
+// Seconds since 1970, by OpenSSL's own reading of the time.
+std::int64_t seconds_of(const ASN1_TIME* time, const std::string& what) {
+    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(ASN1_TIME_set(nullptr, 0));
+    int days = 0;
+    int seconds = 0;
+    if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), time) != 1)
+        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors());
+    return std::int64_t{days} * 86400 + seconds;
+}
+
+std::string text_of(const ASN1_TIME* time) {
+    const bio_handle out(BIO_new(BIO_s_mem()));
+    char* text = nullptr;
+    if (out == nullptr || ASN1_TIME_print_ex(out.get(), time, ASN1_DTFLGS_ISO8601) != 1) return "a time";
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return {text, static_cast<std::size_t>(size)};
+}
+
+//= RCA-6
+void check_validity(loaded_credential& loaded, const X509& certificate, const std::string& what,
+                    const credential_options& options) {
+    const ASN1_TIME* begin = X509_get0_notBefore(&certificate);
+    const ASN1_TIME* end = X509_get0_notAfter(&certificate);
+    loaded.not_before = seconds_of(begin, what);
+    loaded.not_after = seconds_of(end, what);
+    loaded.outside_validity = options.outside_validity;
+    const std::int64_t now = std::time(nullptr);
+    if (loaded.valid(now)) return;
+    throw error(errc::outside_validity,
+                what +
+                    (now < loaded.not_before ? ": the certificate is not valid before " + text_of(begin)
+                                             : ": the certificate expired at " + text_of(end)) +
+                    "; get a new one, or look at this machine's clock");
+}
+
 // One signature, made and verified as TLS 1.3 will: the key is private, usable and the certificate's.
 bool proves(EVP_PKEY* key, EVP_PKEY* certified, const openssl_scope& scope) {
     constexpr std::array<unsigned char, 32> text{};
@@ -183,12 +236,14 @@ bool proves(EVP_PKEY* key, EVP_PKEY* certified, const openssl_scope& scope) {
            EVP_DigestVerify(verifier.get(), signature.data(), size, text.data(), text.size()) == 1;
 }
 
-std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<X509* const> chain, pkey_handle key,
-                                             const std::string& certificate_name, const std::string& key_name,
-                                             const credential_options& options) {
+std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* const> chain, pkey_handle key,
+                                       const std::string& certificate_name, const std::string& key_name,
+                                       const credential_options& options) {
     ERR_clear_error();
-    check_provider(key.get(), key_name, options);
     auto loaded = std::make_shared<loaded_credential>();
+    loaded->provider = checked_provider(key.get(), key_name, options);
+    check_validity(*loaded, *certificate, certificate_name, options);
+    loaded->thumbprint = sha256(*certificate);
     check_group_and_schemes(key.get(), key_name, loaded->schemes);
     EVP_PKEY* certified = X509_get0_pubkey(certificate.get());
     if (certified == nullptr)
@@ -198,7 +253,15 @@ std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<
         throw error(errc::key_unusable, key_name + ": is not the key of the certificate in " + certificate_name +
                                             "; give the pair that belongs together" + drain_errors());
     //= RCA-6
-    if (!proves(key.get(), certified, options.scope))
+    const no_prompt nobody_is_asked;
+    if (const bool proven = proves(key.get(), certified, options.scope); nobody_is_asked.refused())
+        //= RCA-7
+        throw error(errc::passphrase,
+                    key_name +
+                        ": each signature asks for a passphrase or PIN, and nobody is asked; give it "
+                        "in OpenSSL's configuration, if the provider takes it there, or take another key" +
+                        without_pin(drain_errors()));
+    else if (!proven)
         throw error(errc::key_unusable,
                     key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
     loaded->chain.reset(sk_X509_new_null());
@@ -215,28 +278,34 @@ std::shared_ptr<const loaded_credential> fit(x509_handle certificate, std::span<
 }
 
 std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key,
-                                                  const std::string& key_name, const credential_options& options) {
+                                                  const std::string& key_place, bool by_uri,
+                                                  const credential_options& options) {
+    const std::string key_name = by_uri ? without_pin(key_place) : key_place;
     auto certificates = certificates_in(read_file(file), file.string(), other_blocks::skip, options.scope);
     std::vector<X509*> chain;
     for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
-    return fit(std::move(certificates.front()), chain, std::move(key), file.string(), key_name, options);
+    auto loaded = fit(std::move(certificates.front()), chain, std::move(key), file.string(), key_name, options);
+    loaded->from = credential_files{file, key_place, by_uri, options};
+    return loaded;
 }
 
 } // namespace
 
-bool loaded_credential::satisfies(SSL* ssl) const noexcept {
-    //= RCA-5
+//= RCA-5
+bool loaded_credential::named_by(SSL* ssl) const noexcept {
     const STACK_OF(X509_NAME)* authorities = SSL_get0_peer_CA_list(ssl);
-    if (authorities != nullptr && sk_X509_NAME_num(authorities) > 0) {
-        const auto named = [&](X509* one) {
-            for (int i = 0; i < sk_X509_NAME_num(authorities); ++i)
-                if (X509_NAME_cmp(sk_X509_NAME_value(authorities, i), X509_get_issuer_name(one)) == 0) return true;
-            return false;
-        };
-        bool met = named(certificate.get());
-        for (int i = 0; !met && i < sk_X509_num(chain.get()); ++i) met = named(sk_X509_value(chain.get(), i));
-        if (!met) return false;
-    }
+    if (authorities == nullptr || sk_X509_NAME_num(authorities) <= 0) return true;
+    const auto named = [&](X509* one) {
+        for (int i = 0; i < sk_X509_NAME_num(authorities); ++i)
+            if (X509_NAME_cmp(sk_X509_NAME_value(authorities, i), X509_get_issuer_name(one)) == 0) return true;
+        return false;
+    };
+    bool met = named(certificate.get());
+    for (int i = 0; !met && i < sk_X509_num(chain.get()); ++i) met = named(sk_X509_value(chain.get(), i));
+    return met;
+}
+
+bool loaded_credential::signs_for(SSL* ssl) const noexcept {
     if (schemes.empty()) return true; // a kind of key that we do not know: OpenSSL judges it
     const int offered = SSL_get_sigalgs(ssl, -1, nullptr, nullptr, nullptr, nullptr, nullptr);
     for (int i = 0; i < offered; ++i) {
@@ -252,18 +321,29 @@ bool loaded_credential::satisfies(SSL* ssl) const noexcept {
 
 credential credential::from_files(const std::filesystem::path& certificate, const std::filesystem::path& key,
                                   const credential_options& options) {
-    return credential(detail::fit_file(certificate, detail::key_from_file(key, options), key.string(), options));
+    return credential(detail::fit_file(certificate, detail::key_from_file(key, options), key.string(), false, options));
 }
 
 credential credential::from_uri(const std::filesystem::path& certificate, const std::string& key_uri,
                                 const credential_options& options) {
-    return credential(detail::fit_file(certificate, detail::key_from_uri(key_uri, options), key_uri, options));
+    return credential(detail::fit_file(certificate, detail::key_from_uri(key_uri, options), key_uri, true, options));
 }
 
 credential credential::from_objects(X509& certificate, EVP_PKEY& key, std::span<X509* const> chain,
                                     const credential_options& options) {
     return credential(detail::fit(detail::reference(&certificate), chain, detail::reference(&key),
                                   "the certificate handed over", "the key handed over", options));
+}
+
+std::string credential::subject() const { return detail::name_text(X509_get_subject_name(holder_->certificate.get())); }
+const std::array<std::uint8_t, 32>& credential::thumbprint() const noexcept { return holder_->thumbprint; }
+const std::string& credential::provider() const noexcept { return holder_->provider; }
+std::chrono::system_clock::time_point credential::not_after() const noexcept {
+    using clock = std::chrono::system_clock;
+    const std::chrono::seconds end(holder_->not_after); // "for ever" is 9999, past what the clock can say
+    if (end >= std::chrono::floor<std::chrono::seconds>(clock::time_point::max()).time_since_epoch())
+        return clock::time_point::max();
+    return clock::time_point(end);
 }
 
 } // namespace reqauth

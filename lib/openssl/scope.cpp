@@ -2,6 +2,7 @@
 #include "scope.hpp"
 
 #include "fence.hpp"
+#include "hash.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -11,40 +12,6 @@
 #include <ctime>
 
 namespace reqauth::detail {
-
-namespace {
-
-/// hash takes parts, each with its length in front, so that no two lists of parts read the same.
-class hash {
-public:
-    explicit hash(std::string_view tag) : state_(EVP_MD_CTX_new()) {
-        if (state_ == nullptr || EVP_DigestInit_ex2(state_.get(), EVP_sha256(), nullptr) != 1) failed();
-        add(tag);
-    }
-    hash& add(std::string_view part) {
-        number(part.size());
-        if (EVP_DigestUpdate(state_.get(), part.data(), part.size()) != 1) failed();
-        return *this;
-    }
-    hash& add(const sha256_digest& part) { return add({reinterpret_cast<const char*>(part.data()), part.size()}); }
-    hash& number(std::uint64_t value) {
-        std::array<unsigned char, 8> octets{};
-        for (std::size_t i = 0; i < octets.size(); ++i) octets[i] = static_cast<unsigned char>(value >> (56 - 8 * i));
-        if (EVP_DigestUpdate(state_.get(), octets.data(), octets.size()) != 1) failed();
-        return *this;
-    }
-    sha256_digest end() {
-        sha256_digest digest{};
-        if (EVP_DigestFinal_ex(state_.get(), digest.data(), nullptr) != 1) failed();
-        return digest;
-    }
-
-private:
-    [[noreturn]] static void failed() { throw error(errc::openssl, "SHA-256 failed" + drain_errors()); }
-    digest_context_handle state_;
-};
-
-} // namespace
 
 sha256_digest digest_of(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;

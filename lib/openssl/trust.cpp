@@ -2,6 +2,7 @@
 #include <reqauth/trust.hpp>
 
 #include "fence.hpp"
+#include "hash.hpp"
 #include "pem.hpp"
 #include "trust_store.hpp"
 
@@ -143,53 +144,18 @@ void fill(X509_STORE* store, const trust_store& trust) {
 #endif
 }
 
-/// hashed_parts is a hash over parts, each with its length before it.
-class hashed_parts {
-public:
-    hashed_parts() : context_(EVP_MD_CTX_new()) {
-        must(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-    }
-    void add(const void* octets, std::size_t size) {
-        const auto length = big_endian(size);
-        must(EVP_DigestUpdate(context_.get(), length.data(), length.size()) == 1 &&
-             EVP_DigestUpdate(context_.get(), octets, size) == 1);
-    }
-    void add(std::uint64_t number) {
-        const auto octets = big_endian(number);
-        add(octets.data(), octets.size());
-    }
-    void add_none() { add(nullptr, 0); }
-    [[nodiscard]] std::array<std::uint8_t, 32> end() {
-        std::array<std::uint8_t, 32> digest{};
-        must(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
-        return digest;
-    }
-
-private:
-    static std::array<unsigned char, 8> big_endian(std::uint64_t number) {
-        std::array<unsigned char, 8> octets{};
-        for (auto at = octets.rbegin(); at != octets.rend(); ++at, number >>= 8U)
-            *at = static_cast<unsigned char>(number & 0xffU);
-        return octets;
-    }
-    digest_context_handle context_;
-};
-
-std::array<std::uint8_t, 32> digest_of(const trust_store& trust) {
-    constexpr std::string_view tag = "reqauth trust 1";
-    hashed_parts all;
-    all.add(tag.data(), tag.size());
-    all.add(trust.anchors.size());
-    for (const anchor& one : trust.anchors) all.add(one.thumbprint.data(), one.thumbprint.size());
-    all.add(trust.crls.size());
-    for (const revocation_list& list : trust.crls) all.add(list.thumbprint.data(), list.thumbprint.size());
-    all.add(trust.pins.size());
-    for (const spki_pin& pin : trust.pins) all.add(pin.data(), pin.size());
-    trust.depth ? all.add(*trust.depth) : all.add_none();
-    trust.time ? all.add(static_cast<std::uint64_t>(*trust.time)) : all.add_none();
-    all.add(static_cast<std::uint64_t>(trust.purpose));
-    all.add(trust.partial_chains ? 1 : 0);
-    all.add(trust.crls_for_every_ca ? 1 : 0);
+sha256_digest digest_of(const trust_store& trust) {
+    hash all("libreqauth trust 1");
+    all.number(trust.anchors.size());
+    for (const anchor& one : trust.anchors) all.add(one.thumbprint);
+    all.number(trust.crls.size());
+    for (const revocation_list& list : trust.crls) all.add(list.thumbprint);
+    all.number(trust.pins.size());
+    for (const spki_pin& pin : trust.pins) all.add(pin);
+    all.number(trust.depth.has_value()).number(trust.depth.value_or(0));
+    all.number(trust.time.has_value()).number(static_cast<std::uint64_t>(trust.time.value_or(0)));
+    all.number(static_cast<std::uint64_t>(trust.purpose));
+    all.number(trust.partial_chains).number(trust.crls_for_every_ca);
     return all.end();
 }
 

@@ -192,9 +192,14 @@ def s_client(server, *options, verify=True):
                           input=b'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', capture_output=True, timeout=PATIENCE).stdout
 
 
+def presenting(name):
+    """The client's options to present the session `name`, whoever it is of: servers are tested here."""
+    return ['--session-in', path(name), '--foreign-session']
+
+
 def keeping(name):
     """The client's options to resume from a session file, if it is there, and to save to it."""
-    return [*(['--session-in', path(name)] if os.path.exists(path(name)) else []), '--session-out', path(name)]
+    return [*(presenting(name) if os.path.exists(path(name)) else []), '--session-out', path(name)]
 
 
 def returns(what, server, name, *options, resumed, status=0, **wanted):

@@ -50,6 +50,7 @@ void offer_beside_own(SSL_CTX& context);
 void offer_with_callback(SSL_CTX& context, int (*choose)(SSL*, void*), void* argument);
 reqauth::credential with_passphrase(const std::string& secret);
 reqauth::credential from_provider(const std::string& uri);
+std::string what_it_is(const reqauth::credential& who);
 reqauth::client_policy of_the_older_experiment();
 } // namespace guide
 
@@ -434,6 +435,7 @@ TEST_CASE("guide / client / keys with a passphrase, by a URI; the older extensio
     REQUIRE(guide::answer_the_flag(*serving));
     const std::string uri = "file:" + std::filesystem::absolute("agent.key").string();
     for (const auto& credential : {guide::with_passphrase("secret"), guide::from_provider(uri)}) {
+        CHECK(guide::what_it_is(credential).starts_with("CN=crawler.example, key in default, until "));
         reqauth::client_policy policy;
         policy.credential = credential;
         const auto visiting = client();

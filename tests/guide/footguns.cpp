@@ -141,6 +141,7 @@ TEST_CASE("footgun 8 / early data with a session from before the flag -> rejecte
 
         const auto visiting = flagged ? attached_client() : client_context();
         pair both(*server, *visiting);
+        take_over(*session, *both.client.ssl);
         REQUIRE(SSL_set_session(both.client.ssl.get(), session.get()) == 1);
         std::size_t size = 0;
         REQUIRE(SSL_write_early_data(both.client.ssl.get(), "early", 5, &size) == 1);

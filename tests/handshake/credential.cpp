@@ -4,8 +4,12 @@
 #include "catch.hpp"
 #include "support/contexts.hpp"
 
+#include <openssl/core_dispatch.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
 
 #include <fcntl.h>
 #include <pty.h>
@@ -76,6 +80,58 @@ struct at_a_terminal {
     }
     std::string written;
     int result = -1;
+};
+
+/// asking_provider has keys at "asks:…", and asks for their PIN by OpenSSL's default UI_METHOD, whatever callback it is
+/// given: as pkcs11-provider 1.0 does.
+class asking_provider {
+public:
+    asking_provider() : context_(OSSL_LIB_CTX_new(), &OSSL_LIB_CTX_free) {
+        if (OSSL_PROVIDER_add_builtin(context(), "asking", begin) != 1 ||
+            OSSL_PROVIDER_load(context(), "asking") == nullptr || OSSL_PROVIDER_load(context(), "default") == nullptr)
+            throw std::runtime_error("the provider cannot be loaded");
+    }
+    OSSL_LIB_CTX* context() const { return context_.get(); }
+
+private:
+    using function = void (*)();
+
+    static int begin(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** functions, void** provider) {
+        static const OSSL_DISPATCH ours[] = {{OSSL_FUNC_PROVIDER_QUERY_OPERATION, reinterpret_cast<function>(query)},
+                                             {0, nullptr}};
+        static int there;
+        *functions = ours;
+        *provider = &there;
+        return 1;
+    }
+    static const OSSL_ALGORITHM* query(void*, int operation, int*) {
+        static const OSSL_DISPATCH store[] = {{OSSL_FUNC_STORE_OPEN, reinterpret_cast<function>(open)},
+                                              {OSSL_FUNC_STORE_LOAD, reinterpret_cast<function>(load)},
+                                              {OSSL_FUNC_STORE_EOF, reinterpret_cast<function>(eof)},
+                                              {OSSL_FUNC_STORE_CLOSE, reinterpret_cast<function>(close)},
+                                              {0, nullptr}};
+        static const OSSL_ALGORITHM stores[] = {{"asks", "provider=asking", store, nullptr},
+                                                {nullptr, nullptr, nullptr, nullptr}};
+        return operation == OSSL_OP_STORE ? stores : nullptr;
+    }
+    static void* open(void*, const char*) { return new bool(false); }
+    static int load(void* at_end, OSSL_CALLBACK*, void*, OSSL_PASSPHRASE_CALLBACK*, void*) {
+        *static_cast<bool*>(at_end) = true;
+        char pin[16] = "";
+        UI* ui = UI_new_method(nullptr);
+        char* prompt = UI_construct_prompt(ui, "PIN", "the token");
+        if (UI_add_input_string(ui, prompt, 0, pin, 0, sizeof pin - 1) >= 0) UI_process(ui);
+        UI_free(ui);
+        OPENSSL_free(prompt);
+        return 0;
+    }
+    static int eof(void* at_end) { return *static_cast<bool*>(at_end) ? 1 : 0; }
+    static int close(void* at_end) {
+        delete static_cast<bool*>(at_end);
+        return 1;
+    }
+
+    std::unique_ptr<OSSL_LIB_CTX, decltype(&OSSL_LIB_CTX_free)> context_;
 };
 
 } // namespace
@@ -171,6 +227,36 @@ TEST_CASE("credential / encrypted key, no passphrase, at a terminal -> nothing w
         }
 }
 
+TEST_CASE(
+    "credential / from_uri / a provider that asks on its own, at a terminal -> nothing written to it, nothing read",
+    "[handshake][RCA-7]") {
+    const int terminals = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminals < 0) SKIP_BECAUSE("no pseudo-terminal is to be had here: is /dev/pts mounted?");
+    close(terminals);
+    const auto certificate = agent_certificate();
+    const auto refused = [&](const asking_provider& provider) {
+        reqauth::credential_options options;
+        options.providers.emplace_back("asking");
+        options.scope.libctx = provider.context();
+        return failure_of([&] { (void)credential::from_uri(certificate, "asks:key", options); }) == errc::passphrase;
+    };
+    const at_a_terminal ours([&] {
+        const asking_provider provider;
+        return refused(provider) ? 42 : 1;
+    });
+    CHECK(ours.written.empty());
+    CHECK(ours.result == 42);
+    // What is not ours asks as before, in its own words; and so the check can see a prompt.
+    const at_a_terminal after([&] {
+        const asking_provider provider;
+        if (!refused(provider)) return 1;
+        OSSL_STORE_CTX* store =
+            OSSL_STORE_open_ex("asks:key", provider.context(), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+        return store != nullptr && OSSL_STORE_load(store) != nullptr ? 2 : 3;
+    });
+    CHECK(after.written == "Enter PIN for the token:");
+}
+
 TEST_CASE("credential / key that is public only, or another certificate's -> key_unusable",
           "[handshake][RCA-6][RCA-7]") {
     const auto& agent = the_cast().agent;
@@ -210,6 +296,22 @@ TEST_CASE("credential / key of a provider that nobody vouched for -> provider er
     reqauth::credential_options vouched;
     vouched.providers = {"tpm2", "default"};
     check_is_the_agent(credential::from_objects(*agent.certificate, *agent.key, {}, vouched));
+}
+
+TEST_CASE("credential / certificate that has expired, taken all the same -> sent, and the server refuses it",
+          "[handshake][RCA-6]") {
+    const auto& late = the_cast().expired_agent;
+    CHECK(failure_of([&] { (void)credential::from_objects(*late.certificate, *late.key); }) == errc::outside_validity);
+    reqauth::client_policy policy;
+    reqauth::credential_options options;
+    options.outside_validity = true;
+    policy.credential = credential::from_objects(*late.certificate, *late.key, {}, options);
+    const auto client = attached_client(policy);
+    const auto server = attached_server(demanding());
+    pair both(*server, *client);
+    both.shake();
+    CHECK(reqauth::client_outcome_of(*both.client.ssl).sent == reqauth::client_outcome::answer::flag);
+    CHECK(alert_to_client(both) == "certificate expired");
 }
 
 TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an error that names the file",

@@ -45,8 +45,8 @@ TEST_CASE("server / ClientHello with early data, flag accepted -> early data rej
           "[handshake][FLAG-11][TLS-2][TLS-4][SEC-1]") {
     for (const auto& policy : {asking(), demanding()}) {
         with_early_data host(policy);
-        const auto client = attached_client();
-        pair both(*host.server, *client);
+        const auto client = flagged_client(the_cast().agent);
+        pair both(*host.server, *client.context);
         const early found = shake_early(both, *host.shelf.last);
         INFO(both.server.failure << " " << both.client.failure);
         CHECK(found.good);
@@ -54,7 +54,7 @@ TEST_CASE("server / ClientHello with early data, flag accepted -> early data rej
         CHECK(found.read.empty());
         CHECK(both.client.count(kind::certificate_request) == 1);
         CHECK(seen(both) == "flagged CN=crawler.example");
-        CHECK(reqauth::client_outcome_of(*both.client.ssl).acknowledged);
+        CHECK(both.client.first(kind::certificate_request)->find(62) == flags({80}));
         CHECK(both.client.count(kind::new_session_ticket) > 0); // its own, for its own scope
         CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
     }
@@ -78,10 +78,8 @@ TEST_CASE("server / ClientHello with early data, nothing to present -> empty, or
           "[handshake][FLAG-11][SEC-1]") {
     for (const bool require : {false, true}) {
         with_early_data host(require ? demanding() : asking());
-        reqauth::client_policy policy;
-        policy.offer = reqauth::offer::always;
-        const auto client = attached_client(policy);
-        pair both(*host.server, *client);
+        const auto client = empty_handed_client();
+        pair both(*host.server, *client.context);
         const early found = shake_early(both, *host.shelf.last);
         CHECK(found.good == !require);
         CHECK(found.read.empty());
@@ -93,10 +91,10 @@ TEST_CASE("server / ClientHello with early data, nothing to present -> empty, or
 TEST_CASE("server / ClientHello with early data, flag ignored or other flags -> seen, and no peer of ours",
           "[handshake][FLAG-11]") {
     with_early_data host({});
-    auto policy = agent_policy();
-    policy.further_flags = {3};
-    const auto client = attached_client(policy);
-    pair both(*host.server, *client);
+    auto context = client_context();
+    present(*context, the_cast().agent);
+    const bad_peer client(std::move(context), {{in::client_hello, {flags({3, 80})}}});
+    pair both(*host.server, *client.context);
     const early found = shake_early(both, *host.shelf.last);
     CHECK(found.good);
     CHECK_FALSE(seen(both).starts_with("flagged"));

@@ -4,6 +4,7 @@
 #include "catch.hpp"
 #include "support/bad_peer.hpp"
 #include "support/contexts.hpp"
+#include "support/sessions.hpp"
 
 #include <optional>
 #include <stdexcept>
@@ -154,6 +155,7 @@ TEST_CASE("server / predicate / with sessions offered -> once per ClientHello", 
     REQUIRE(session != nullptr);
     const auto client = attached_client();
     pair second(*server, *client);
+    take_over(*session, *second.client.ssl);
     SSL_set_session(second.client.ssl.get(), session.get());
     SSL_set_tlsext_host_name(second.client.ssl.get(), "shop.example");
     REQUIRE(second.shake());

@@ -194,6 +194,7 @@ TEST_CASE("server / replace / resumption that has begun -> the session was good 
         const auto session = earn(*one.context, agent, agent_seen);
         {
             pair both(*one.context, *agent.peer.context);
+            take_over(*session, *both.client.ssl);
             SSL_set_session(both.client.ssl.get(), session.get());
             both.client.step();
             both.server.give(both.client.take());

@@ -450,6 +450,7 @@ TEST_CASE(
                 pair both(*hosts.a, *crawler.context);
                 SSL_set1_groups_list(both.client.ssl.get(), "X25519:P-256");
                 SSL_set1_groups_list(both.server.ssl.get(), "P-256");
+                take_over(*session, *both.client.ssl);
                 SSL_set_session(both.client.ssl.get(), session.get());
                 const char* first = towards_b ? "a.example" : "b.example";
                 const char* second = towards_b ? "b.example" : "a.example";
@@ -575,6 +576,7 @@ namespace {
 owned<SSL> fresh(SSL_CTX& client, SSL_SESSION* session) {
     owned<SSL> ssl(SSL_new(&client));
     SSL_set_connect_state(ssl.get());
+    if (session != nullptr) take_over(*session, *ssl);
     if (session != nullptr) SSL_set_session(ssl.get(), session);
     return ssl;
 }

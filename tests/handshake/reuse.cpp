@@ -193,10 +193,12 @@ TEST_CASE("server / SSL_clear after a flagged hello that offered a session / unf
         owned<SSL_SESSION> before = std::move(shelf.last);
         const auto agent = attached_client();
         pair flagged_pair(*context, *agent);
+        take_over(*before, *flagged_pair.client.ssl);
         SSL_set_session(flagged_pair.client.ssl.get(), before.get());
         REQUIRE(flagged_pair.shake());
         REQUIRE(seen(flagged_pair) == "flagged CN=crawler.example");
         pair again(cleared(flagged_pair), fresh(*plain));
+        take_over(*before, *again.client.ssl);
         SSL_set_session(again.client.ssl.get(), before.get());
         REQUIRE(again.shake());
         CHECK(seen(again) == "not_offered");
@@ -205,6 +207,7 @@ TEST_CASE("server / SSL_clear after a flagged hello that offered a session / unf
         again.close();
         // What an SSL of its own resumes afterwards is never more than a customer's session.
         pair later(*context, *plain);
+        take_over(*shelf.last, *later.client.ssl);
         SSL_set_session(later.client.ssl.get(), shelf.last.get());
         REQUIRE(later.shake());
         CHECK(seen(later) == "not_offered");

@@ -27,6 +27,7 @@ owned<SSL_CTX> server_with(tickets how, const reqauth::server_policy& policy) {
 
 /// resumed connects with a session, and says whether the server resumed it.
 bool resumed(pair& both, SSL_SESSION& session) {
+    take_over(session, *both.client.ssl);
     SSL_set_session(both.client.ssl.get(), &session);
     both.shake();
     return SSL_session_reused(both.server.ssl.get()) == 1;
@@ -310,8 +311,9 @@ TEST_CASE("server / psk_find_session overwritten after attach / session of a cus
                 first.close();
             }
             REQUIRE(shelf.count > 0);
-            const auto client = attached_client();
-            pair both(*server, *client);
+            const auto client = flagged_client(the_cast().agent);
+            pair both(*server, *client.context);
+            take_over(*shelf.last, *both.client.ssl);
             SSL_set_session(both.client.ssl.get(), shelf.last.get());
             CHECK(both.shake() == !require);
             if (require) {

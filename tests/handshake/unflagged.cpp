@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "support/contexts.hpp"
+#include "support/sessions.hpp"
 
 #include <algorithm>
 
@@ -158,6 +159,7 @@ TEST_CASE("server / client without the flag / its sessions -> resume as without 
             }
             REQUIRE(session != nullptr);
             pair second(*server, *client);
+            take_over(*session, *second.client.ssl);
             SSL_set_session(second.client.ssl.get(), session.get());
             REQUIRE(second.shake());
             CHECK(SSL_session_reused(second.server.ssl.get()) == 1);

@@ -58,6 +58,7 @@ visitor::visitor(bool flag, holds what) : context(support::client_context()) {
     policy.offer = reqauth::offer::always;
     // It sends what it has, so that it is the server that judges.
     policy.when_unsatisfiable = reqauth::unsatisfiable::present;
+    if (own_certificate(what) == flag_credential(what)) policy.when_unacknowledged = reqauth::unacknowledged::present;
     if (const identity* agent = flag_credential(what)) policy.credential = support::credential_of(*agent);
     reqauth::client(policy).attach(*context);
 }
@@ -103,6 +104,7 @@ outcome connect(const listener& at, visitor& who, const arrival& now, const mann
     SSL_set_connect_state(to.get());
     const char* name = now.where == host::a ? "a.example" : "b.example";
     if (now.where != host::none) SSL_set_tlsext_host_name(to.get(), name);
+    if (session != nullptr) support::take_over(*session, *to);
     if (session != nullptr) SSL_set_session(to.get(), session);
     owned<SSL> from(SSL_new(at.contexts[0].get()));
     SSL_set_accept_state(from.get());

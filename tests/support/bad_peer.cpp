@@ -42,4 +42,6 @@ bad_peer flagged_client(const identity& who) {
     return {std::move(context), {{in::client_hello, {flags({80})}}}};
 }
 
+bad_peer empty_handed_client() { return {client_context(), {{in::client_hello, {flags({80})}}}}; }
+
 } // namespace support

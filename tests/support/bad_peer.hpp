@@ -47,7 +47,9 @@ public:
     std::vector<std::pair<unsigned, std::string>> heard;
 };
 
-/// flagged_client offers flag 80 and presents `who` to every request, whatever the request says.
+/// flagged_client offers flag 80 and presents `who` to every request, whatever the request says; and any session.
 bad_peer flagged_client(const identity& who);
+/// empty_handed_client offers it and has nothing to present.
+bad_peer empty_handed_client();
 
 } // namespace support

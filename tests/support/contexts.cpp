@@ -66,7 +66,9 @@ void ask(SSL_CTX& context, int mode, const identity& ca, SSL_verify_cb callback)
 reqauth::trust trust_in(const identity& ca) { return reqauth::trust::from_pem(pem(*ca.certificate)); }
 
 reqauth::credential credential_of(const identity& who, std::span<X509* const> chain) {
-    return reqauth::credential::from_objects(*who.certificate, *who.key, chain);
+    reqauth::credential_options options;
+    options.outside_validity = true; // servers are to judge
+    return reqauth::credential::from_objects(*who.certificate, *who.key, chain, options);
 }
 
 reqauth::client_policy agent_policy() {

@@ -67,8 +67,20 @@ void fleet::join(SSL_CTX& server, tickets how) {
     if (how == tickets::early_data) SSL_CTX_set_session_cache_mode(&server, SSL_SESS_CACHE_SERVER);
 }
 
+void take_over(SSL_SESSION& session, SSL& by) {
+    std::string mark = "reqauthC";
+    try {
+        const reqauth::client_scope scope = reqauth::client::scope(by);
+        mark.append(reinterpret_cast<const char*>(scope.data()), scope.size());
+    } catch (const reqauth::error&) {
+        return; // a client without the library presents what it is given
+    }
+    SSL_SESSION_set1_ticket_appdata(&session, mark.data(), mark.size());
+}
+
 early shake_early(pair& both, SSL_SESSION& session) {
     early found;
+    take_over(session, *both.client.ssl);
     SSL_set_session(both.client.ssl.get(), &session);
     std::size_t written = 0;
     if (SSL_write_early_data(both.client.ssl.get(), "GET /", 5, &written) != 1)
@@ -111,6 +123,7 @@ visited visit(SSL_CTX& server, SSL_CTX& client, const circumstance& how) {
         found.early_data = shake_early(both, *how.session);
         found.good = found.early_data.good;
     } else {
+        if (how.session != nullptr && !how.as_it_is) take_over(*how.session, *to);
         if (how.session != nullptr) SSL_set_session(to, how.session);
         found.good = both.shake();
     }

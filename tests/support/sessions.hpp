@@ -44,6 +44,10 @@ struct visitor {
     session_shelf shelf;
 };
 
+/// take_over makes a session look as if it were of this very connection, where its client would leave it out: servers
+/// are to be tested with whatever session a client presents. docs/reference.md has the mark.
+void take_over(SSL_SESSION& session, SSL& by);
+
 /// tickets is how a server keeps sessions. Early data makes OpenSSL keep them itself, unless it is told that
 /// replay is the application's care.
 enum class tickets { stateless, stateful, early_data, early_data_stateless };
@@ -97,6 +101,7 @@ struct circumstance {
     SSL_SESSION* session = nullptr;
     bool retry = false;      ///< with a HelloRetryRequest
     bool early_data = false; ///< with early data, if there is a session
+    bool as_it_is = false;   ///< the session is not taken over: its client decides
 };
 
 /// visited is how a visit went.

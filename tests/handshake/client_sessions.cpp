@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client's sessions: which may serve for which connections, and what becomes of the others.
+
+#include "catch.hpp"
+#include "support/contexts.hpp"
+#include "support/sessions.hpp"
+
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <vector>
+
+using namespace support;
+using reqauth::client;
+using reqauth::client_policy;
+using reqauth::client_scope;
+
+namespace {
+
+constexpr const char* agent_seen = "flagged CN=crawler.example";
+
+/// crawler is a client, an SSL_CTX to which it is attached, and its last session.
+struct crawler {
+    explicit crawler(client_policy policy = agent_policy(), const std::function<void(SSL_CTX&)>& set_up = {})
+        : itself(std::move(policy)) {
+        if (set_up) set_up(*context);
+        shelf.serve(*context);
+        itself.attach(*context);
+    }
+    [[nodiscard]] client_scope scope() const { return client::scope(*context); }
+
+    owned<SSL_CTX> context = client_context();
+    session_shelf shelf;
+    client itself;
+};
+
+owned<SSL_SESSION> earn(SSL_CTX& server, crawler& from) {
+    const visited first = visit(server, *from.context);
+    CAPTURE(first.alert);
+    REQUIRE(first.full());
+    REQUIRE(from.shelf.last != nullptr);
+    return std::move(from.shelf.last);
+}
+
+/// presented is what comes of handing a session to OpenSSL itself.
+struct presented {
+    presented(SSL_CTX& server, SSL_CTX& context, SSL_SESSION& session) : both(server, context) {
+        SSL_set_session(both.client.ssl.get(), &session);
+        both.client.step();
+        sent = both.client.take();
+        both.client.give({});
+    }
+    pair both;
+    std::string sent; ///< in the first flight
+};
+
+client_policy agent_with(const std::function<void(client_policy&)>& change) {
+    client_policy policy = agent_policy();
+    change(policy);
+    return policy;
+}
+
+} // namespace
+
+TEST_CASE("client / its session, here or in an equal client, also from octets -> resumes", "[handshake][cve][RCA-16]") {
+    const auto server = attached_server(asking());
+    crawler one;
+    crawler equal;
+    CHECK(one.scope() == equal.scope());
+    const auto session = earn(*server, one);
+    // As a cache on disk has it.
+    unsigned char* octets = nullptr;
+    const int size = i2d_SSL_SESSION(session.get(), &octets);
+    REQUIRE(size > 0);
+    const unsigned char* in = octets;
+    const owned<SSL_SESSION> read(d2i_SSL_SESSION(nullptr, &in, size));
+    OPENSSL_free(octets);
+    for (SSL_CTX* context : {one.context.get(), equal.context.get()}) {
+        const owned<SSL_SESSION> copy(SSL_SESSION_dup(read.get()));
+        pair both(*server, *context);
+        CHECK(client::resume(*both.client.ssl, *copy));
+        REQUIRE(both.shake());
+        CHECK(seen(both) == agent_seen);
+        const auto outcome = reqauth::client_outcome_of(*both.client.ssl);
+        CHECK(outcome.resumed);
+        CHECK_FALSE(outcome.requested);
+        CHECK(outcome.judged == reqauth::client_outcome::verdict::accepted);
+        both.close();
+        pair again(*server, *context);
+        CHECK_FALSE(client::resume(*again.client.ssl, *copy)); // OpenSSL uses a session of TLS 1.3 once
+    }
+}
+
+TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another credential, trust or setting, one cache "
+          "-> its session is not presented",
+          "[handshake][cve]") {
+    struct row {
+        const char* what;
+        client_policy policy;
+        std::function<void(SSL_CTX&)> set_up;
+    };
+    const auto with = [](const std::function<void(client_policy&)>& change) { return agent_with(change); };
+    const identity other_server_ca = issue({.common_name = "Other server CA", .ca = true});
+    std::vector<row> rows;
+    rows.push_back(
+        {"credential", with([](auto& policy) { policy.credential = credential_of(the_cast().other_agent); }), {}});
+    rows.push_back({"no credential",
+                    with([](auto& policy) {
+                        policy.credential.reset();
+                        policy.offer = reqauth::offer::always;
+                    }),
+                    {}});
+    rows.push_back({"chain",
+                    with([](auto& policy) {
+                        X509* chain[] = {the_cast().agents_ca.certificate.get()};
+                        policy.credential = credential_of(the_cast().agent, chain);
+                    }),
+                    {}});
+    rows.push_back({"one credential more",
+                    with([](auto& policy) { policy.further_credentials = {credential_of(the_cast().other_agent)}; }),
+                    {}});
+    rows.push_back({"flag", with([](auto& policy) { policy.flag = 81; }), {}});
+    rows.push_back({"extension", with([](auto& policy) { policy.extension = 65025; }), {}});
+    rows.push_back({"further flags", with([](auto& policy) { policy.further_flags = {9}; }), {}});
+    rows.push_back({"label", with([](auto& policy) { policy.label = "tenant"; }), {}});
+    rows.push_back({"when_unacknowledged",
+                    with([](auto& policy) { policy.when_unacknowledged = reqauth::unacknowledged::empty; }),
+                    {}});
+    rows.push_back({"when_unsatisfiable",
+                    with([](auto& policy) { policy.when_unsatisfiable = reqauth::unsatisfiable::close; }),
+                    {}});
+    rows.push_back(
+        {"own certificate", agent_policy(), [](SSL_CTX& context) { present(context, the_cast().customer); }});
+    rows.push_back({"verify mode", agent_policy(),
+                    [](SSL_CTX& context) { SSL_CTX_set_verify(&context, SSL_VERIFY_NONE, nullptr); }});
+    rows.push_back({"one anchor more", agent_policy(), [&](SSL_CTX& context) {
+                        X509_STORE_add_cert(SSL_CTX_get_cert_store(&context), other_server_ca.certificate.get());
+                    }});
+    rows.push_back({"verify depth", agent_policy(), [](SSL_CTX& context) { SSL_CTX_set_verify_depth(&context, 1); }});
+    rows.push_back({"host name check", agent_policy(), [](SSL_CTX& context) {
+                        X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(&context), "server.example", 0);
+                    }});
+    rows.push_back({"verify flags", agent_policy(), [](SSL_CTX& context) {
+                        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(&context), X509_V_FLAG_X509_STRICT);
+                    }});
+    const auto server = attached_server(asking());
+    const auto anybody = server_context(); // has a ticket for everybody
+    for (const row& each : rows) {
+        CAPTURE(each.what);
+        crawler ours;
+        crawler others(each.policy, each.set_up);
+        CHECK(ours.scope() != others.scope());
+        const auto session = earn(*anybody, others);
+        // client::resume says so, and a full handshake follows.
+        pair asked(*server, *ours.context);
+        CHECK_FALSE(client::resume(*asked.client.ssl, *session));
+        REQUIRE(asked.shake());
+        CHECK(SSL_session_reused(asked.server.ssl.get()) == 0);
+        CHECK(seen(asked) == agent_seen);
+        // Who does not ask fails before anything has gone out.
+        presented without_asking(*server, *ours.context, *session);
+        CHECK(without_asking.both.client.failed);
+        CHECK(without_asking.sent.empty());
+    }
+}
+
+TEST_CASE("client / session without a mark -> left out, and a full handshake", "[handshake][cve]") {
+    const auto server = attached_server(asking());
+    const auto plain = client_context();
+    session_shelf shelf;
+    shelf.serve(*plain);
+    REQUIRE(visit(*server, *plain).full());
+    REQUIRE(shelf.last != nullptr);
+    crawler ours;
+    pair asked(*server, *ours.context);
+    CHECK_FALSE(client::resume(*asked.client.ssl, *shelf.last));
+    const visited then = visit(*server, *ours.context, {.session = shelf.last.get(), .as_it_is = true});
+    CHECK(then.full());
+    CHECK(then.who == agent_seen);
+}
+
+TEST_CASE("client / never offers, and a session of one that does -> left out", "[handshake][cve]") {
+    const auto server = attached_server(asking());
+    crawler ours;
+    const auto session = earn(*server, ours);
+    crawler silent(agent_with([](auto& policy) { policy.offer = reqauth::offer::never; }));
+    const visited then = visit(*server, *silent.context, {.session = session.get(), .as_it_is = true});
+    CHECK(then.full());
+    CHECK(then.who == "not_offered");
+    // Its own go on.
+    const auto own = std::move(silent.shelf.last);
+    REQUIRE(own != nullptr);
+    const visited again = visit(*server, *silent.context, {.session = own.get(), .as_it_is = true});
+    CHECK(again.resumed);
+    CHECK(again.client.resumed);
+}
+
+TEST_CASE("client / server that resumes nothing, TLS 1.2, HelloRetryRequest -> sessions have their mark all the same",
+          "[handshake]") {
+    const auto server = attached_server(asking());
+    const auto elsewhere = attached_server(asking()); // with ticket keys of its own
+    crawler ours;
+    const auto session = earn(*server, ours);
+    const visited refused = visit(*elsewhere, *ours.context, {.session = session.get(), .as_it_is = true});
+    REQUIRE(refused.full());
+    const auto anew = std::move(ours.shelf.last);
+    REQUIRE(anew != nullptr);
+    const visited resumed = visit(*elsewhere, *ours.context, {.session = anew.get(), .retry = true, .as_it_is = true});
+    CHECK(resumed.resumed);
+    CHECK(resumed.retried);
+    CHECK(resumed.who == agent_seen);
+
+    SSL_CTX_set_max_proto_version(elsewhere.get(), TLS1_2_VERSION);
+    const auto old = earn(*elsewhere, ours);
+    CHECK(visit(*elsewhere, *ours.context, {.session = old.get(), .as_it_is = true}).resumed);
+}
+
+TEST_CASE("client / info callbacks of the application, on SSL_CTX or SSL -> are called, and sessions have their mark",
+          "[handshake][SEC-6]") {
+    static int of_context;
+    static int of_ssl;
+    of_context = of_ssl = 0;
+    const auto server = attached_server(asking());
+    crawler ours(agent_policy(), [](SSL_CTX& context) {
+        SSL_CTX_set_info_callback(&context, [](const SSL*, int, int) { ++of_context; });
+    });
+    const auto first = earn(*server, ours);
+    CHECK(of_context > 0);
+    pair both(*server, *ours.context);
+    SSL_set_info_callback(both.client.ssl.get(), [](const SSL*, int, int) { ++of_ssl; });
+    REQUIRE(both.shake());
+    CHECK(of_ssl > 0);
+    CHECK(seen(both) == agent_seen);
+    both.close();
+    const auto second = std::move(ours.shelf.last);
+    for (SSL_SESSION* session : {first.get(), second.get()}) {
+        pair again(*server, *ours.context);
+        REQUIRE(client::resume(*again.client.ssl, *session));
+        REQUIRE(again.shake());
+        CHECK(SSL_session_reused(again.client.ssl.get()) == 1);
+        again.close();
+    }
+}
+
+TEST_CASE("client / trust in a directory, to which OpenSSL adds as it goes -> the scope stays", "[handshake]") {
+    const temporary_directory directory;
+    const X509* ca = the_cast().server_ca.certificate.get();
+    char name[32];
+    std::snprintf(name, sizeof name, "%08lx.0", X509_subject_name_hash(const_cast<X509*>(ca)));
+    directory.write(name, pem(*ca));
+    const auto set_up = [&](SSL_CTX& context) {
+        SSL_CTX_set_cert_store(&context, X509_STORE_new());
+        REQUIRE(SSL_CTX_load_verify_dir(&context, directory.path().c_str()) == 1);
+        SSL_CTX_set_verify(&context, SSL_VERIFY_PEER, nullptr);
+    };
+    crawler ours(agent_policy(), set_up);
+    const auto before = ours.scope();
+    const auto server = attached_server(asking());
+    const auto session = earn(*server, ours);
+    CHECK(ours.scope() == before);
+    CHECK(visit(*server, *ours.context, {.session = session.get(), .as_it_is = true}).resumed);
+    crawler equal(agent_policy(), set_up);
+    CHECK(equal.scope() == before);
+}
+
+TEST_CASE("client / scope of an SSL_CTX without a client -> contradiction", "[handshake]") {
+    const auto context = client_context();
+    CHECK(failure_of([&] { (void)client::scope(*context); }) == reqauth::errc::contradiction);
+}
