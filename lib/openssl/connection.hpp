@@ -16,6 +16,7 @@ namespace reqauth::detail {
 /// considered is what decides which sessions a ClientHello may resume.
 struct considered {
     hello_random client_random{};
+    sha256_digest extensions{}; ///< over its extensions, as they came
     std::int64_t at = 0; ///< when it came, in seconds
     bool wanted = false; ///< the predicate's answer
     sha256_digest scope{};

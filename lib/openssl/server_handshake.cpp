@@ -2,6 +2,7 @@
 #include "server_handshake.hpp"
 
 #include "fence.hpp"
+#include "hash.hpp"
 #include "pem.hpp"
 #include "scope.hpp"
 #include "witness.hpp"
@@ -102,10 +103,29 @@ std::vector<std::string_view> protocols_in(std::string_view body) {
     return protocols;
 }
 
+// pre_shared_key: a list of identities, each with its length first (RFC 8446, section 4.2.11). Compared, never read.
+const unsigned char* first_identity(SSL* ssl, std::string_view ours) {
+    auto list = find_extension(extensions_around(ssl, ours), TLSEXT_TYPE_psk);
+    const auto identities = take(list, 2);
+    return identities && identities->size() > 2 ? reinterpret_cast<const unsigned char*>(identities->data()) + 2
+                                                : nullptr;
+}
+
 std::span<const unsigned char> id_context_of(const policies& now, const attached& there) noexcept {
     const policies::entry* found = now.find(there.server.get());
     if (found == nullptr) return {};
     return found->policy->session_id_context;
+}
+
+sha256_digest digest_of_extensions(std::string_view extensions) {
+    return hash("libreqauth ClientHello 1").add(extensions).end();
+}
+
+// Says whether that was found about the very ClientHello that is being parsed. An SSL that was cleared may get another
+// one with the same Random, if the last has failed between its sessions and its extensions.
+bool is_of_this_hello(const considered& early, SSL* ssl, const attached& there) {
+    return early.client_random == client_random_of(ssl) &&
+           early.extensions == digest_of_extensions(extensions_around(ssl, hello_extension(ssl, there.extension)));
 }
 
 // Asks the predicate and computes the scope, once per ClientHello: before it is parsed, where it presents
@@ -118,7 +138,11 @@ considered consider(SSL* ssl, const attached& there, connection& kept, const std
     kept.snapshot = kept.of->current();
     const std::string_view extensions = extensions_around(ssl, hello_extension(ssl, there.extension));
     const auto server_name = server_name_in(find_extension(extensions, TLSEXT_TYPE_server_name));
-    considered found{.client_random = client_random_of(ssl), .at = now(), .wanted = true, .scope = {}};
+    considered found{.client_random = client_random_of(ssl),
+                     .extensions = digest_of_extensions(extensions),
+                     .at = now(),
+                     .wanted = true,
+                     .scope = {}};
     if (options.accept) {
         const auto protocols =
             protocols_in(find_extension(extensions, TLSEXT_TYPE_application_layer_protocol_negotiation));
@@ -152,7 +176,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
         hello.by = there->server->of;
         hello.offered = flags.contains(options.flag);
         if (hello.offered) {
-            const bool known = early && early->client_random == hello.client_random && kept.of == there->server->of;
+            const bool known = early && kept.of == there->server->of && is_of_this_hello(*early, ssl, *there);
             const considered found = known ? *early : consider(ssl, *there, kept, before, flags);
             hello.at = found.at;
             hello.wanted = found.wanted;
@@ -369,7 +393,8 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
         //= TLS-2
         //= FLAG-11
         connection& kept = connection_for(ssl);
-        if (!kept.early || kept.early->client_random != client_random_of(ssl))
+        // Once per ClientHello: what an earlier one with the same Random had found is not this one's.
+        if (!kept.early || kept.early->client_random != client_random_of(ssl) || identity == first_identity(ssl, body))
             kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags);
         kept.put_aside.watch(ssl);
         // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.

@@ -10,6 +10,8 @@ HANDSHAKE = "lib/openssl/server_handshake.cpp"
 SCOPE = "lib/openssl/scope.cpp"
 WITNESS = "lib/openssl/witness.cpp"
 MARK = "lib/mark.cpp"
+CLIENT = "lib/openssl/client_handshake.cpp"
+CREDENTIAL = "lib/openssl/credential.cpp"
 
 BREAKS = [
     ("decides when the ClientHello is parsed, before the host is settled", [
@@ -120,5 +122,69 @@ BREAKS = [
     ]),
     ("a client takes an acknowledgement that it did not ask for", [
         ("lib/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
+    ]),
+    ("what an earlier ClientHello with the same Random had found counts", [
+        (HANDSHAKE, " || identity == first_identity(ssl, body))", ")"),
+        (HANDSHAKE, "const unsigned char* first_identity(", "[[maybe_unused]] const unsigned char* first_identity("),
+        (HANDSHAKE, "&& early.extensions == digest_of_extensions("
+                    "extensions_around(ssl, hello_extension(ssl, there.extension)))", ""),
+        (HANDSHAKE, "SSL* ssl, const attached& there) {\n    return early.client_random",
+         "SSL* ssl, const attached&) {\n    return early.client_random"),
+    ]),
+    ("a client shows its identity to a request without the flag", [
+        (CLIENT, "case unacknowledged::empty: kept.own.present(ssl, nullptr); break;",
+         "case unacknowledged::empty: kept.own.present(ssl, presentable(ssl, credentials)); break;"),
+    ]),
+    ("the SSL_CTX's own certificate goes out unacknowledged although it is the flag's", [
+        (CLIENT, "if (own_is_one_of(ssl, credentials)) kept.own.present(ssl, nullptr);",
+         "(void)own_is_one_of(ssl, credentials);"),
+    ]),
+    ("a client does not look at the authorities of a request", [
+        (CLIENT, "one.holder()->valid(now()) && one.holder()->named_by(ssl) &&", "one.holder()->valid(now()) &&"),
+    ]),
+    ("a client does not look at the signature algorithms of a request", [
+        (CREDENTIAL, "if (schemes.empty()) return true;", "if (schemes.empty() || ssl != nullptr) return true;"),
+    ]),
+    ("the flag is offered with expired credentials", [
+        ("lib/openssl/client.cpp", "return one.holder()->valid(now); });",
+         "return one.holder()->valid(now) || true; });"),
+    ]),
+    ("an expired certificate loads", [
+        (CREDENTIAL, "    if (loaded.valid(now)) return;", "    if (loaded.valid(now) || now > 0) return;"),
+    ]),
+    ("a key of any provider loads", [
+        (CREDENTIAL, "if (std::ranges::find(options.providers, name) != options.providers.end())", "if (!name.empty())"),
+    ]),
+    ("a key that cannot sign loads", [
+        (CREDENTIAL, "    else if (!proven)", "    else if (!proven && false)"),
+    ]),
+    ("a provider asks a person for its PIN", [
+        ("lib/openssl/no_prompt.cpp", "bool refusing() noexcept { return depth > 0 || in_handshake; }",
+         "bool refusing() noexcept { return depth > 1000; }"),
+    ]),
+    ("the session of another client goes out in the ClientHello", [
+        (CLIENT, "\n    return no_alert;", "\n    (void)no_alert;\n    return std::nullopt;"),
+    ]),
+    ("client::resume takes the session of another client", [
+        ("lib/openssl/client.cpp", "if (scope_in(session) != scope(ssl)) return false;",
+         "if (!scope_in(session)) return false;"),
+    ]),
+    ("a client's scope does not see the label", [
+        ("lib/openssl/client_scope.cpp", "all.add(policy.label).number(policy.flag)", "all.number(policy.flag)"),
+    ]),
+    ("a client's scope does not see the credentials", [
+        ("lib/openssl/client_scope.cpp", "return all.add(credentials).add(connection).end();",
+         "(void)credentials;\n    return all.add(connection).end();"),
+    ]),
+    ("a client's scope does not see what it trusts", [
+        ("lib/openssl/client_scope.cpp", "    all.add(digest_of_trust(ssl, there));", "    (void)digest_of_trust(ssl, there);"),
+    ]),
+    ("a client takes the end of its handshake for the server's yes", [
+        ("lib/openssl/client_outcome.cpp", "return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ?",
+         "return SSL_is_init_finished(&ssl) == 1 || ticket_came(ssl) ?"),
+    ]),
+    ("a client is not told that it was refused", [
+        ("lib/openssl/client_outcome.cpp", "return std::ranges::find(all, alert) != all.end();",
+         "return std::ranges::find(all, alert) == all.end();"),
     ]),
 ]

@@ -322,3 +322,68 @@ TEST_CASE("client / SSL_dup before the handshake -> both offer", "[handshake][SE
         CHECK(seen(both) == "flagged CN=crawler.example");
     }
 }
+
+TEST_CASE("server / SSL_clear after a ClientHello that failed over its session / the same again, and one without the "
+          "session -> judged anew",
+          "[handshake][SEC-1][SEC-2]") {
+    // The application fails the lookup of sessions, and its own info callback hides from libreqauth that the next
+    // handshake begins: nothing but the ClientHello itself tells it from the last.
+    static int asked;
+    static bool failing;
+    static bool wanted;
+    reqauth::server_options options;
+    options.accept = [](const reqauth::client_hello&) {
+        ++asked;
+        return wanted;
+    };
+    options.chained_psk_find_session = [](SSL*, const unsigned char*, std::size_t, SSL_SESSION** session) {
+        *session = nullptr;
+        return failing ? 0 : 1;
+    };
+    const auto server = attached_server(asking(), options);
+    const auto agent = attached_client();
+    session_shelf shelf;
+    shelf.serve(*agent);
+    failing = false;
+    wanted = true;
+    {
+        pair first(*server, *agent);
+        REQUIRE(first.shake());
+        first.close();
+        REQUIRE(shelf.last != nullptr);
+    }
+    for (const bool with_session : {true, false}) {
+        CAPTURE(with_session);
+        failing = true;
+        wanted = true;
+        asked = 0;
+        pair second(*server, *agent);
+        REQUIRE(SSL_set_session(second.client.ssl.get(), owned<SSL_SESSION>(SSL_SESSION_dup(shelf.last.get())).get()) ==
+                1);
+        std::string hello;
+        second.to_server = [&](std::string& records) {
+            if (hello.empty()) hello = records;
+        };
+        CHECK_FALSE(second.shake());
+        REQUIRE(asked == 1);
+
+        failing = false;
+        wanted = false;
+        owned<SSL> again = cleared(second);
+        SSL_set_info_callback(again.get(), [](const SSL*, int, int) {});
+        pair third(std::move(again), fresh(*agent));
+        std::string random;
+        third.to_server = [&](std::string& records) {
+            if (records.empty() || !random.empty()) return;
+            random = hello;
+            if (with_session)
+                records = hello;
+            else
+                with_random_of(records, second.client.first(kind::client_hello)->body);
+        };
+        third.run(); // cannot end well: the transcripts differ
+        CHECK(asked == 2);
+        CHECK_FALSE(reqauth::server_outcome_of(*third.server.ssl).accepted);
+        CHECK(third.client.count(kind::certificate_request) == 0);
+    }
+}
