@@ -5,6 +5,7 @@
 #include <reqauth/flags.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,12 @@ class REQAUTH_EXPORT flagged_peer {
 public:
     /// subject is the leaf's subject as RFC 2253 has it, printable ASCII, escaped.
     [[nodiscard]] const std::string& subject() const noexcept;
+    /// issuer is the leaf's issuer, written as the subject is.
+    [[nodiscard]] const std::string& issuer() const noexcept;
+    /// serial is the leaf's serial number in upper-case hex, whole octets: "0A3F".
+    [[nodiscard]] const std::string& serial() const noexcept;
+    /// not_after is the end of the leaf's validity, in whole seconds.
+    [[nodiscard]] std::chrono::system_clock::time_point not_after() const noexcept;
     /// alt_names are the leaf's subjectAltNames in the certificate's order.
     [[nodiscard]] const std::vector<subject_alt_name>& alt_names() const noexcept;
     /// thumbprint is SHA-256 over the leaf's DER.

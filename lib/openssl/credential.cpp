@@ -172,16 +172,6 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
                                             "; use P-256, P-384, P-521, RSA or Ed25519");
 }
 
-// Seconds since 1970, by OpenSSL's own reading of the time.
-std::int64_t seconds_of(const ASN1_TIME* time, const std::string& what) {
-    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(ASN1_TIME_set(nullptr, 0));
-    int days = 0;
-    int seconds = 0;
-    if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), time) != 1)
-        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors());
-    return std::int64_t{days} * 86400 + seconds;
-}
-
 std::string text_of(const ASN1_TIME* time) {
     const bio_handle out(BIO_new(BIO_s_mem()));
     char* text = nullptr;
@@ -195,8 +185,12 @@ void check_validity(loaded_credential& loaded, const X509& certificate, const st
                     const credential_options& options) {
     const ASN1_TIME* begin = X509_get0_notBefore(&certificate);
     const ASN1_TIME* end = X509_get0_notAfter(&certificate);
-    loaded.not_before = seconds_of(begin, what);
-    loaded.not_after = seconds_of(end, what);
+    const auto from = seconds_of(begin);
+    const auto until = seconds_of(end);
+    if (!from || !until)
+        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors());
+    loaded.not_before = *from;
+    loaded.not_after = *until;
     loaded.outside_validity = options.outside_validity;
     const std::int64_t now = std::time(nullptr);
     if (loaded.valid(now)) return;
@@ -339,11 +333,7 @@ std::string credential::subject() const { return detail::name_text(X509_get_subj
 const std::array<std::uint8_t, 32>& credential::thumbprint() const noexcept { return holder_->thumbprint; }
 const std::string& credential::provider() const noexcept { return holder_->provider; }
 std::chrono::system_clock::time_point credential::not_after() const noexcept {
-    using clock = std::chrono::system_clock;
-    const std::chrono::seconds end(holder_->not_after); // "for ever" is 9999, past what the clock can say
-    if (end >= std::chrono::floor<std::chrono::seconds>(clock::time_point::max()).time_since_epoch())
-        return clock::time_point::max();
-    return clock::time_point(end);
+    return detail::time_point(holder_->not_after);
 }
 
 } // namespace reqauth

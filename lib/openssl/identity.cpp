@@ -14,6 +14,8 @@ namespace detail {
 
 namespace {
 
+void free_text(char* text) noexcept { OPENSSL_free(text); }
+
 std::string escaped(std::string_view raw) {
     std::string text;
     for (const char c : raw) {
@@ -61,12 +63,24 @@ subject_alt_name alt_name_of(const GENERAL_NAME* name) {
     }
 }
 
+std::string serial_of(const X509& leaf) {
+    const std::unique_ptr<BIGNUM, freed_by<BN_free>> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(&leaf), nullptr));
+    const std::unique_ptr<char, freed_by<free_text>> text(number != nullptr ? BN_bn2hex(number.get()) : nullptr);
+    if (text == nullptr) throw error(errc::openssl, "a certificate's serial number cannot be written" + drain_errors());
+    return text.get();
+}
+
 } // namespace
 
 std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) {
     auto who = std::make_shared<identity>();
     who->thumbprint = sha256(leaf);
     who->subject = name_text(X509_get_subject_name(&leaf));
+    who->issuer = name_text(X509_get_issuer_name(&leaf));
+    who->serial = serial_of(leaf);
+    const auto end = seconds_of(X509_get0_notAfter(&leaf));
+    if (!end) throw error(errc::openssl, "a certificate's notAfter cannot be read" + drain_errors());
+    who->not_after = time_point(*end);
     const std::unique_ptr<GENERAL_NAMES, freed_by<GENERAL_NAMES_free>> names(
         static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&leaf, NID_subject_alt_name, nullptr, nullptr)));
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i)
@@ -85,6 +99,9 @@ std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) 
 } // namespace detail
 
 const std::string& flagged_peer::subject() const noexcept { return who_->subject; }
+const std::string& flagged_peer::issuer() const noexcept { return who_->issuer; }
+const std::string& flagged_peer::serial() const noexcept { return who_->serial; }
+std::chrono::system_clock::time_point flagged_peer::not_after() const noexcept { return who_->not_after; }
 const std::vector<subject_alt_name>& flagged_peer::alt_names() const noexcept { return who_->alt_names; }
 const std::array<std::uint8_t, 32>& flagged_peer::thumbprint() const noexcept { return who_->thumbprint; }
 X509& flagged_peer::certificate() const noexcept { return *who_->leaf; }

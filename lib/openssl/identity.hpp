@@ -15,6 +15,9 @@ struct identity {
     certificates_handle chain;
     std::vector<X509*> chain_view;
     std::string subject;
+    std::string issuer;
+    std::string serial;
+    std::chrono::system_clock::time_point not_after;
     std::vector<subject_alt_name> alt_names;
     std::array<std::uint8_t, 32> thumbprint{};
     bool resumed = false;

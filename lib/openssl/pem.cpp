@@ -177,6 +177,22 @@ std::string escape(char octet) {
     return {'\\', digits[value >> 4U], digits[value & 15U]};
 }
 
+std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) noexcept {
+    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(ASN1_TIME_set(nullptr, 0));
+    int days = 0;
+    int seconds = 0;
+    if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), time) != 1) return std::nullopt;
+    return std::int64_t{days} * 86400 + seconds;
+}
+
+std::chrono::system_clock::time_point time_point(std::int64_t seconds) noexcept {
+    using clock = std::chrono::system_clock;
+    const std::chrono::seconds time(seconds);
+    if (time >= std::chrono::floor<std::chrono::seconds>(clock::time_point::max()).time_since_epoch())
+        return clock::time_point::max();
+    return clock::time_point(time);
+}
+
 std::string name_text(const X509_NAME* name) {
     const bio_handle out(BIO_new(BIO_s_mem()));
     if (out == nullptr || X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253) < 0)

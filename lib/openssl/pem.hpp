@@ -8,9 +8,11 @@
 #include <reqauth/export.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +52,11 @@ enum class other_blocks { skip, refuse };
 /// hex writes octets as lower-case hex; escape writes one as \HH.
 [[nodiscard]] std::string hex(std::span<const std::uint8_t> octets);
 [[nodiscard]] std::string escape(char octet);
+
+/// seconds_of is a time in seconds since 1970, by OpenSSL's own reading of it; nothing where it has none.
+/// time_point is such seconds on the system's clock, which ends before the year 9999 of "for ever".
+[[nodiscard]] std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) noexcept;
+[[nodiscard]] std::chrono::system_clock::time_point time_point(std::int64_t seconds) noexcept;
 
 /// name_text is an X.509 name as RFC 2253 has it, in printable ASCII, with \HH wherever something is escaped.
 [[nodiscard]] std::string name_text(const X509_NAME* name);

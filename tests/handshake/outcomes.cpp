@@ -32,6 +32,18 @@ reqauth::server_policy tolerant() {
     return policy;
 }
 
+std::string hex_serial(const X509& certificate) {
+    const std::unique_ptr<BIGNUM, decltype(&BN_free)> number(
+        ASN1_INTEGER_to_BN(X509_get0_serialNumber(&certificate), nullptr), BN_free);
+    std::array<unsigned char, 20> octets{};
+    std::string text;
+    for (int i = 0; i < BN_bn2bin(number.get(), octets.data()); ++i)
+        for (const int half :
+             {octets.at(static_cast<std::size_t>(i)) >> 4, octets.at(static_cast<std::size_t>(i)) & 15})
+            text += "0123456789ABCDEF"[half];
+    return text;
+}
+
 } // namespace
 
 TEST_CASE("server / peer_of / agent's certificate verified -> flagged_peer with the verified identity",
@@ -55,6 +67,10 @@ TEST_CASE("server / peer_of / agent's certificate verified -> flagged_peer with 
         }
         // It outlives the SSL.
         CHECK(agent->subject() == "CN=crawler.example");
+        CHECK(agent->issuer() == "CN=Agents CA");
+        CHECK(agent->serial() == hex_serial(*the_cast().agent.certificate));
+        CHECK(ASN1_TIME_cmp_time_t(X509_get0_notAfter(the_cast().agent.certificate.get()),
+                                   std::chrono::system_clock::to_time_t(agent->not_after())) == 0);
         REQUIRE(agent->alt_names().size() == 1);
         CHECK(to_string(agent->alt_names()[0]) == "DNS:crawler.example");
         CHECK(X509_cmp(&agent->certificate(), the_cast().agent.certificate.get()) == 0);
