@@ -117,8 +117,8 @@ constexpr std::string_view description_of(cause why, const std::optional<reason>
         return how.by_flagged
                    ? "the certificate of this connection does not serve tokens here: offer the TLS flag "
                      "request_client_auth, and present the certificate when the server asks because of it"
-                   : "the certificate of this connection does not serve tokens here: present it without the TLS flag "
-                     "request_client_auth";
+                   : "the certificate of this connection does not serve tokens here: ask the operator of the server "
+                     "which kind does";
     case cause::too_early: return "the request came in early data: send it again after the TLS handshake";
     case cause::unbound:
         return "the token is not bound to a client certificate, and has to be: get one from the authorization server "
