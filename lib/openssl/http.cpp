@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/http.hpp>
 
-#include "../mark.hpp"
 #include "fence.hpp"
 #include "handle.hpp"
+#include "identity.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -44,17 +44,6 @@ client_cert fields_of(authenticated_by by, X509& leaf, const std::vector<X509*>&
     return fields;
 }
 
-// A session with a verified agent's mark is an agent's, even where an application brought it to a connection on which
-// nobody offered the flag.
-bool is_of_an_agent(const SSL& ssl) noexcept {
-    if (server_outcome_of(ssl).accepted) return true;
-    void* data = nullptr;
-    std::size_t size = 0;
-    SSL_SESSION* session = SSL_get_session(&ssl);
-    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
-           detail::read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
-}
-
 } // namespace
 
 client_cert client_cert_of_agent(const flagged_peer& agent, const client_cert_options& options) {
@@ -66,7 +55,7 @@ client_cert client_cert_of_agent(const flagged_peer& agent, const client_cert_op
 client_cert client_cert_of_customer(const SSL& ssl, const client_cert_options& options) {
     if (SSL_is_server(&ssl) != 1) return no_client_cert::no_certificate;
     if (SSL_is_init_finished(&ssl) != 1) return no_client_cert::handshake_unfinished;
-    if (is_of_an_agent(ssl)) return no_client_cert::agent;
+    if (detail::is_of_an_agent(ssl)) return no_client_cert::agent;
     X509* leaf = SSL_get0_peer_certificate(&ssl);
     if (leaf == nullptr) return no_client_cert::no_certificate;
     if (SSL_get_verify_result(&ssl) != X509_V_OK) return no_client_cert::not_verified;

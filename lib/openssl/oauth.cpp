@@ -2,8 +2,8 @@
 #include "../oauth.hpp"
 
 #include "../base64.hpp"
-#include "../mark.hpp"
 #include "fence.hpp"
+#include "identity.hpp"
 #include "pem.hpp"
 
 #include <reqauth/error.hpp>
@@ -35,23 +35,13 @@ x509_handle certificate_in(std::span<const std::uint8_t> der) {
     return same ? std::move(read) : nullptr;
 }
 
-// A session with a verified agent's mark is an agent's, even where an application brought it to a connection on which
-// nobody offered the flag.
-bool is_of_an_agent(const SSL& ssl) noexcept {
-    if (server_outcome_of(ssl).accepted) return true;
-    void* data = nullptr;
-    std::size_t size = 0;
-    SSL_SESSION* session = SSL_get_session(&ssl);
-    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
-           reqauth::detail::read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
-}
-
 /// own_certificate is the leaf that the application's own client authentication verified on this connection, or on the
 /// one that it resumed. Never an agent's, whatever the verify result is.
 //= MTLS-2
 //= SEC-8
 std::optional<thumbprint> own_certificate(const SSL& ssl) {
-    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || is_of_an_agent(ssl)) return std::nullopt;
+    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || reqauth::detail::is_of_an_agent(ssl))
+        return std::nullopt;
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
     if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return std::nullopt;
     try {

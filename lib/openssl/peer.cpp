@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/peer.hpp>
 
+#include "../mark.hpp"
 #include "../outcome.hpp"
 #include "connection.hpp"
 #include "fence.hpp"
@@ -45,6 +46,19 @@ findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
 }
 
 } // namespace
+
+//= RCA-14
+//= SEC-8
+bool is_of_an_agent(const SSL& ssl) noexcept {
+    if (server_outcome_of(ssl).accepted) return true;
+    // An application may have brought an agent's session to a connection on which nobody offered the flag.
+    void* data = nullptr;
+    std::size_t size = 0;
+    SSL_SESSION* session = SSL_get_session(&ssl);
+    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
+           read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
+}
+
 } // namespace detail
 
 using namespace detail;
