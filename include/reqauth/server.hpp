@@ -78,7 +78,8 @@ struct server_policy {
 
     /// What SSL_get_verify_result says of a flagged peer. Default: X509_V_ERR_APPLICATION_VERIFICATION,
     /// so that code which knows only OpenSSL does not take an agent for a verified customer (SEC-8).
-    /// True: X509_V_OK. Danger: any such check then lets every agent pass.
+    /// True: X509_V_OK, from the end of the handshake on. Danger: any such check then lets every agent pass.
+    /// Sessions keep the former, so that one that is resumed by mistake is nobody's.
     bool verify_result_ok = false;
 
     /// Refuses early data (0-RTT) of every client that offers the flag, on all SSL_CTXs of the server where

@@ -97,7 +97,7 @@ int witness(int ok, X509_STORE_CTX* verification) {
         //= SEC-8
         if (seen.failed)
             X509_STORE_CTX_set_error(verification, seen.error);
-        else if (seen.held && !policy.verify_result_ok)
+        else if (seen.held) // the session keeps it, whatever the policy shows when the handshake ends
             X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
         return !seen.failed || policy.when_offered.lets_invalid_pass() ? 1 : 0;
     });

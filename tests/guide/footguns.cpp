@@ -344,3 +344,17 @@ TEST_CASE(
         CHECK(crossed.alert == (require ? "certificate required" : "none"));
     }
 }
+
+TEST_CASE("footgun 30 / peer_of in an info callback, at HANDSHAKE_DONE -> handshake_unfinished; afterwards the agent",
+          "[footgun]") {
+    static std::string then;
+    const auto server = attached_server(asking());
+    SSL_CTX_set_info_callback(server.get(), [](const SSL* ssl, int event, int) {
+        if (event == SSL_CB_HANDSHAKE_DONE) then = seen(*ssl);
+    });
+    const auto agent = attached_client();
+    pair both(*server, *agent);
+    REQUIRE(both.shake());
+    CHECK(then == "handshake_unfinished");
+    CHECK(seen(both) == "flagged CN=crawler.example");
+}

@@ -245,7 +245,7 @@ TEST_CASE("server / client_cert_of_customer / an agent's session that the applic
         brought.reset(SSL_get1_session(both.server.ssl.get()));
         both.close();
     }
-    // No library here: whoever presents the session is, to OpenSSL, a verified client.
+    // No library here: OpenSSL resumes whatever the application finds.
     const auto elsewhere = server_context();
     SSL_CTX_set_psk_find_session_callback(elsewhere.get(),
                                           [](SSL*, const unsigned char*, std::size_t, SSL_SESSION** session) {
@@ -270,8 +270,56 @@ TEST_CASE("server / client_cert_of_customer / an agent's session that the applic
     presented.reset();
     REQUIRE(SSL_session_reused(both.server.ssl.get()) == 1);
     REQUIRE(SSL_get0_peer_certificate(both.server.ssl.get()) != nullptr);
-    REQUIRE(SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK);
+    // The session has kept the result that is no customer's; and were it another, the mark is still there.
+    CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
+    SSL_set_verify_result(both.server.ssl.get(), X509_V_OK);
     CHECK(why(of_customer(both)) == "agent");
+}
+
+TEST_CASE("server / client_cert_of_customer / an SSL that served others before -> nothing of them",
+          "[handshake][SEC-1]") {
+    const auto server = with_customers();
+    auto policy = asking();
+    policy.session_id_context = own_id_context();
+    attach(*server, policy);
+    visitor returning(client_with(the_cast().customer));
+    {
+        pair first(*server, *returning.context);
+        REQUIRE(first.shake());
+        first.close();
+    }
+    const identity other =
+        issue({.common_name = "other.example", .extended_key_usage = "clientAuth"}, &the_cast().customers_ca);
+    const auto client = client_with(other);
+    const auto agent = attached_client();
+    owned<SSL> ssl(SSL_new(server.get()));
+    const auto next = [&](SSL_CTX& context, SSL_SESSION* session, const auto& look) {
+        SSL_set_bio(ssl.get(), nullptr, nullptr);
+        SSL_set_accept_state(ssl.get());
+        owned<SSL> from(SSL_new(&context));
+        SSL_set_connect_state(from.get());
+        if (session != nullptr) REQUIRE(SSL_set_session(from.get(), session) == 1);
+        pair both(std::move(ssl), std::move(from));
+        REQUIRE(both.shake());
+        look(both);
+        both.close();
+        REQUIRE(SSL_clear(both.server.ssl.get()) == 1);
+        ssl = std::move(both.server.ssl);
+    };
+    next(*agent, nullptr, [](const pair& both) { CHECK(why(of_customer(both)) == "agent"); });
+    next(*client, nullptr, [&](const pair& both) {
+        const auto fields = std::get<client_cert_fields>(of_customer(both));
+        CHECK(fields.client_cert == byte_sequence(other));
+        CHECK_FALSE(fields.client_cert_chain.empty());
+    });
+    next(*returning.context, returning.shelf.last.get(), [](const pair& both) {
+        REQUIRE(SSL_session_reused(both.server.ssl.get()) == 1);
+        const auto fields = std::get<client_cert_fields>(of_customer(both));
+        CHECK(fields.client_cert == byte_sequence(the_cast().customer));
+        CHECK(fields.client_cert_chain.empty());
+    });
+    const auto nobody = client_context();
+    next(*nobody, nullptr, [](const pair& both) { CHECK(why(of_customer(both)) == "no_certificate"); });
 }
 
 TEST_CASE("server / client_cert_of_customer / nobody was verified -> no_certificate, not_verified, or unfinished",

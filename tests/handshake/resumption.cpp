@@ -1073,3 +1073,75 @@ TEST_CASE("server / agents that are not verified -> no ticket", "[handshake][TLS
         CHECK(shelf.last == nullptr);
     }
 }
+
+TEST_CASE("server / a session callback gives agents' sessions the application's id context / they resume without the "
+          "flag -> nobody's, whatever verify_result_ok says",
+          "[handshake][SEC-1][SEC-8]") {
+    for (const bool verify_result_ok : {false, true})
+        for (const bool stateful : {false, true}) {
+            CAPTURE(verify_result_ok, stateful);
+            auto policy = asking();
+            policy.verify_result_ok = verify_result_ok;
+            const auto server = attached_server(policy);
+            if (stateful) SSL_CTX_set_options(server.get(), SSL_OP_NO_TICKET);
+            SSL_CTX_sess_set_new_cb(server.get(), [](SSL*, SSL_SESSION* made) {
+                const auto own = own_id_context();
+                SSL_SESSION_set1_id_context(made, own.data(), static_cast<unsigned>(own.size()));
+                return 0;
+            });
+            const auto agent = attached_client();
+            session_shelf shelf;
+            shelf.serve(*agent);
+            {
+                pair first(*server, *agent);
+                REQUIRE(first.shake());
+                REQUIRE(seen(first) == "flagged CN=crawler.example");
+                CHECK((SSL_get_verify_result(first.server.ssl.get()) == X509_V_OK) == verify_result_ok);
+                first.close();
+            }
+            const auto plain = client_context();
+            pair second(*server, *plain);
+            REQUIRE(SSL_set_session(second.client.ssl.get(), shelf.last.get()) == 1);
+            REQUIRE(second.shake());
+            REQUIRE(SSL_session_reused(second.server.ssl.get()) == 1); // OpenSSL was told to
+            REQUIRE(SSL_get0_peer_certificate(second.server.ssl.get()) != nullptr);
+            CHECK(seen(second) == "not_offered");
+            CHECK(SSL_get_verify_result(second.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
+        }
+}
+
+TEST_CASE(
+    "server / verify_result_ok / an agent that resumes -> X509_V_OK, and once: not of what comes after the handshake",
+    "[handshake][SEC-8]") {
+    auto context = server_context();
+    ask(*context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, the_cast().customers_ca);
+    SSL_CTX_set_verify(
+        context.get(), SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, [](int, X509_STORE_CTX* verification) {
+            X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION); // the application's own no
+            return 1;
+        });
+    auto policy = asking();
+    policy.verify_result_ok = true;
+    attach(*context, policy);
+    auto ours = agent_policy();
+    const auto agent = attached_client(ours);
+    present(*agent, the_cast().customer);
+    SSL_CTX_set_post_handshake_auth(agent.get(), 1);
+    session_shelf shelf;
+    shelf.serve(*agent);
+    {
+        pair first(*context, *agent);
+        REQUIRE(first.shake());
+        first.close();
+    }
+    pair both(*context, *agent);
+    REQUIRE(SSL_set_session(both.client.ssl.get(), shelf.last.get()) == 1);
+    REQUIRE(both.shake());
+    REQUIRE(SSL_session_reused(both.server.ssl.get()) == 1);
+    REQUIRE(seen(both) == "flagged CN=crawler.example");
+    CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_OK);
+    REQUIRE(SSL_verify_client_post_handshake(both.server.ssl.get()) == 1);
+    REQUIRE(SSL_do_handshake(both.server.ssl.get()) == 1);
+    both.run();
+    CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
+}
