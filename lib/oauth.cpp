@@ -102,8 +102,7 @@ constexpr std::string_view missing_text(const std::optional<reason>& because, co
 }
 
 /// description_of has the characters of RFC 6750's error_description alone: no " and no \.
-constexpr std::string_view description_of(cause why, const std::optional<reason>& because,
-                                          const policy& how) noexcept {
+constexpr std::string_view description_of(cause why, const std::optional<reason>& because, const policy& how) noexcept {
     switch (why) {
     case cause::bound:
     case cause::unbound_accepted: return "";
@@ -161,11 +160,7 @@ std::string challenge(const policy& how, std::string_view error, std::string_vie
         }
         value += "\", ";
     }
-    return value.append("error=\"")
-        .append(error)
-        .append("\", error_description=\"")
-        .append(description)
-        .append("\"");
+    return value.append("error=\"").append(error).append("\", error_description=\"").append(description).append("\"");
 }
 
 bool serves(client_certificate::source from, const policy& how) noexcept {

@@ -51,7 +51,7 @@ std::variant<resource_options, int> read_resource_options(int argc, char** argv)
     app.add_option("--bots-ca", chosen.bots_ca, "trust anchors for clients that send the flag")
         ->required()
         ->type_name("FILE");
-    app.add_option("--token-key", chosen.token_key, "the authorization server's public key, PEM")
+    app.add_option("--token-key", chosen.token_key, "the authorization server's public key, a JWK")
         ->required()
         ->type_name("FILE");
     app.add_option("--token-alg", chosen.token_algorithm, "the one algorithm that its tokens are signed with")

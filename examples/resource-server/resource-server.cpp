@@ -4,6 +4,7 @@
 // certificates, on one host name and port. What concerns the library stands in main and in session::resource.
 
 #include "command_line.hpp"
+#include "json.hpp"
 #include "options.hpp"
 #include "session.hpp"
 #include "tls.hpp"
@@ -18,8 +19,6 @@
 
 #include <csignal>
 #include <deque>
-
-#include "json.hpp"
 
 namespace net = boost::asio;
 namespace oauth = reqauth::oauth;
@@ -38,9 +37,9 @@ public:
           tls_(tls), all_(all), from_proxies_(from_proxies) {
         const tcp::endpoint bound = acceptor_.local_endpoint();
         const std::string address = to_string(endpoint{bound.address().to_string(), std::to_string(bound.port())});
-        print_line(stdout, all.options.json
-                               ? dump({{"event", "listening"}, {"address", address}, {"for_proxies", from_proxies}})
-                               : "listening on " + address + (from_proxies ? " for proxies" : ""));
+        print_line(stdout, all.options.json ? dump({{"event", from_proxies ? "listening_for_proxies" : "listening"},
+                                                    {"address", address}})
+                                            : "listening on " + address + (from_proxies ? " for proxies" : ""));
         take();
     }
 

@@ -30,7 +30,8 @@ struct settings {
 class session : public std::enable_shared_from_this<session> {
 public:
     /// `from_proxies` says that the connection came in where only proxies do.
-    session(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& tls, const settings& all, bool from_proxies);
+    session(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& tls, const settings& all,
+            bool from_proxies);
 
     void start();
 
@@ -46,14 +47,14 @@ private:
     [[nodiscard]] response resource(const request& asked);
     /// shown is the client's certificate, as the connection or the proxy on it shows it.
     [[nodiscard]] reqauth::oauth::client_certificate shown(const request& asked);
-    [[nodiscard]] response refusal(const request& asked, int status, std::string_view error, std::string_view description,
-                                   const std::string& challenge, std::string_view why);
+    [[nodiscard]] response refusal(const request& asked, int status, std::string_view error,
+                                   std::string_view description, const std::string& challenge, std::string_view why);
     void log(const request& asked, const response& answered, std::string_view why) const;
 
+    handshake_events events_; // before the stream, whose callback writes into it
     boost::beast::ssl_stream<boost::beast::tcp_stream> stream_;
     const settings& all_;
     const bool from_proxies_;
-    handshake_events events_;
     boost::beast::flat_buffer received_;
     std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
     response answer_;

@@ -97,7 +97,8 @@ private:
 class REQAUTH_EXPORT trusted_hop {
 public:
     /// by_certificate knows the proxy by its certificate: the application's own client authentication verified it
-    /// on this connection, and it is one of `proxies`. Nothing: this is not such a proxy.
+    /// on this connection, and it is one of `proxies`. Nothing: this is not such a proxy, or the connection accepted
+    /// early data, which may be a replay of what the proxy sent once.
     [[nodiscard]] static std::optional<trusted_hop> by_certificate(const SSL& connection,
                                                                    std::span<const thumbprint> proxies);
     /// vouched_for_by_application is for a proxy that the application knows by other means, such as a UNIX socket

@@ -40,8 +40,7 @@ x509_handle certificate_in(std::span<const std::uint8_t> der) {
 //= MTLS-2
 //= SEC-8
 std::optional<thumbprint> own_certificate(const SSL& ssl) {
-    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || reqauth::detail::is_of_an_agent(ssl))
-        return std::nullopt;
+    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || reqauth::detail::is_of_an_agent(ssl)) return std::nullopt;
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
     if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return std::nullopt;
     try {
@@ -89,6 +88,8 @@ client_certificate client_certificate::after_handshake(const peer& who) noexcept
 std::optional<trusted_hop> trusted_hop::by_certificate(const SSL& connection, std::span<const thumbprint> proxies) {
     const auto own = own_certificate(connection);
     if (!own || std::ranges::find(proxies, *own) == proxies.end()) return std::nullopt;
+    //= TLS-4
+    if (SSL_get_early_data_status(&connection) == SSL_EARLY_DATA_ACCEPTED) return std::nullopt;
     return trusted_hop();
 }
 

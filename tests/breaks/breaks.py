@@ -12,6 +12,9 @@ WITNESS = "lib/openssl/witness.cpp"
 MARK = "lib/mark.cpp"
 CLIENT = "lib/openssl/client_handshake.cpp"
 CREDENTIAL = "lib/openssl/credential.cpp"
+ANSWERS = "lib/oauth.cpp"
+CLAIMS = "lib/claims.cpp"
+BINDING = "lib/openssl/oauth.cpp"
 
 BREAKS = [
     ("decides when the ClientHello is parsed, before the host is settled", [
@@ -186,5 +189,52 @@ BREAKS = [
     ("a client is not told that it was refused", [
         ("lib/openssl/client_outcome.cpp", "return std::ranges::find(all, alert) != all.end();",
          "return std::ranges::find(all, alert) == all.end();"),
+    ]),
+    ("a bound token is served with any certificate", [
+        (BINDING, " && CRYPTO_memcmp(shown->data(), wanted->data(), wanted->size()) == 0;", ";"),
+    ]),
+    ("a bound token is served without a certificate", [
+        (ANSWERS, "    if (!access::leaf(shown)) return cause::missing_certificate;\n", ""),
+        (ANSWERS, "    if (!equal) return cause::mismatch;", "    if (!equal && access::leaf(shown)) return cause::mismatch;"),
+    ]),
+    ("a bound token is served by certificates of any outcome", [
+        (ANSWERS, "if (!serves(access::from(shown), how)) return", "if (!serves(access::from(shown), how) && !equal) return"),
+    ]),
+    ("a bound token is served in early data", [
+        (ANSWERS, "if (access::early(shown) || access::none_because", "if (access::none_because"),
+    ]),
+    ("a certificate that did not verify is the application's own", [
+        (BINDING, "if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return", "if (leaf == nullptr) return"),
+    ]),
+    ("an agent's certificate is the application's own", [
+        (BINDING, "SSL_is_init_finished(&ssl) != 1 || reqauth::detail::is_of_an_agent(ssl)) return",
+         "SSL_is_init_finished(&ssl) != 1) return"),
+    ]),
+    ("any proxy of the CA is a trusted hop", [
+        (BINDING, "if (!own || std::ranges::find(proxies, *own) == proxies.end()) return", "if (!own || proxies.empty()) return"),
+    ]),
+    ("of several Client-Cert fields the first counts", [
+        (BINDING, "if (client_cert.size() != 1) return none;", "if (client_cert.empty()) return none;"),
+    ]),
+    ("unknown members of cnf are ignored", [
+        (ANSWERS, "if (others || (!x5t_s256 && !jkt)) {", "if (!others && !x5t_s256 && !jkt) {"),
+    ]),
+    ("a token with jkt is accepted without a word", [
+        (ANSWERS, "return proof ? cause::proof_left : cause::bound;", "return proof ? cause::bound : cause::bound;"),
+    ]),
+    ("a cnf that is no object is none", [
+        (ANSWERS, "else if (read.cnf == claims::confirmation::other)", "else if (false)"),
+    ]),
+    ("a member twice: the last one counts", [
+        (CLAIMS, "if (open_.back().names.insert(name).second) return true;", "if (open_.back().names.insert(name).second || true) return true;"),
+    ]),
+    ("claims end at a NUL", [
+        (CLAIMS, "else if (json.find('\\0') != std::string_view::npos)", "else if (false)"),
+    ]),
+    ("introspection: active is not looked at", [
+        (ANSWERS, "if (read.active == claims::state::no || (introspection && read.active == claims::state::unsaid))", "if (false && introspection)"),
+    ]),
+    ("the realm ends its own string", [
+        (ANSWERS, """            if (c == '"' || c == '\\\\') value += '\\\\';\n""", ""),
     ]),
 ]

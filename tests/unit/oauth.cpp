@@ -133,8 +133,9 @@ TEST_CASE("oauth / check_binding / bound to another certificate -> 401 invalid_t
     }
 }
 
-TEST_CASE("oauth / check_binding / no certificate, by what became of the flag -> 401 invalid_token that says what to do",
-          "[unit][MTLS-4]") {
+TEST_CASE(
+    "oauth / check_binding / no certificate, by what became of the flag -> 401 invalid_token that says what to do",
+    "[unit][MTLS-4]") {
     using reqauth::reason;
     const oauth::policy how(unbound_tokens::refuse);
     const std::string start = "401 Bearer error=\"invalid_token\", error_description=\"the token is bound to a client "
@@ -144,8 +145,9 @@ TEST_CASE("oauth / check_binding / no certificate, by what became of the flag ->
                   "did not ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was "
                   "issued to\"");
     CHECK(missing(reason::ignored, how) ==
-          start + "this connection has none: the client offered the TLS flag request_client_auth, and the server passed "
-                  "it over for this connection; check the host name, and ask the operator of the server\"");
+          start +
+              "this connection has none: the client offered the TLS flag request_client_auth, and the server passed "
+              "it over for this connection; check the host name, and ask the operator of the server\"");
     CHECK(missing(reason::empty, how) ==
           start + "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent "
                   "no certificate; present the one that the token was issued to\"");
@@ -154,8 +156,9 @@ TEST_CASE("oauth / check_binding / no certificate, by what became of the flag ->
                   "within its validity\"");
     for (const auto why : {reason::not_witnessed, reason::not_vouched})
         CHECK(missing(why, how) ==
-              start + "nothing vouches for one on this connection: connect anew, without resuming a session, and present "
-                      "the certificate that the token was issued to\"");
+              start +
+                  "nothing vouches for one on this connection: connect anew, without resuming a session, and present "
+                  "the certificate that the token was issued to\"");
 
     // Where the flag would not help, it is not spoken of.
     oauth::policy own(unbound_tokens::refuse);
@@ -211,8 +214,9 @@ TEST_CASE("oauth / check_binding / a token without a binding -> as the caller ha
               .why == cause::missing_certificate);
 }
 
-TEST_CASE("oauth / check_binding / jkt beside x5t#S256, or alone -> not accepted until the caller has checked the proof",
-          "[unit][MTLS-5]") {
+TEST_CASE(
+    "oauth / check_binding / jkt beside x5t#S256, or alone -> not accepted until the caller has checked the proof",
+    "[unit][MTLS-5]") {
     const std::string both = R"({"x5t#S256":")" + its_thumbprint + R"(","jkt":")" + a_key + "\"}";
     const auto made = check_binding(certificate(), jwt(both), refusing());
     CHECK_FALSE(made.accepted());
@@ -376,9 +380,9 @@ TEST_CASE("oauth / from_introspection / active is not true -> refused", "[unit][
     CHECK(answer(token_claims::from_introspection("{\"active\":true," + cnf + "}")) == "bound 200");
     CHECK(answer(token_claims::from_introspection("{\"active\":true}")) == "unbound 401 invalid_token");
     for (const auto unbound : {unbound_tokens::refuse, unbound_tokens::accept})
-        CHECK_FALSE(check_binding(certificate(), token_claims::from_introspection("{\"active\":false}"),
-                                  oauth::policy(unbound))
-                        .accepted());
+        CHECK_FALSE(
+            check_binding(certificate(), token_claims::from_introspection("{\"active\":false}"), oauth::policy(unbound))
+                .accepted());
 }
 
 TEST_CASE("oauth / forwarded / Client-Cert of a trusted hop -> its certificate, or none", "[unit][MTLS-2]") {
@@ -401,8 +405,9 @@ TEST_CASE("oauth / forwarded / Client-Cert of a trusted hop -> its certificate, 
     const std::string two = ":" + bare.substr(0, bare.size() - 4) + "KlLR:", twice = ":" + bare + bare + ":";
     const std::string spaced = ": " + bare + ":", thumbprint = "\"" + its_thumbprint + "\"";
     const std::string nul = good + "\0"s;
-    for (const std::string& each : {""s, ":"s, "::"s, ":=:"s, ":==:"s, ":====:"s, ":A===:"s, ":AAAA:"s, ":A:"s, list, comma, half, bare,
-                                    open, with_parameter, url_safe, no_padding, two, twice, spaced, thumbprint, nul}) {
+    for (const std::string& each :
+         {""s,  ":"s, "::"s, ":=:"s,         ":==:"s,  ":====:"s,  ":A===:"s, ":AAAA:"s, ":A:"s, list,       comma,
+          half, bare, open,  with_parameter, url_safe, no_padding, two,       twice,     spaced, thumbprint, nul}) {
         INFO(each);
         CHECK(with({each}) == none);
     }
@@ -419,9 +424,9 @@ TEST_CASE("oauth / policy / realm -> a quoted-string, or an error", "[unit]") {
             .www_authenticate;
     };
     CHECK(challenge("shop").starts_with("Bearer realm=\"shop\", error=\"invalid_token\", error_description=\"the "));
-    CHECK(challenge("a\"b\\c, error=\"x").starts_with("Bearer realm=\"a\\\"b\\\\c, error=\\\"x\", error=\"invalid_token\""));
-    for (const std::string bad : {"a\r\nSet-Cookie: b", "a\n", "\t", "a\x7f", "caf\xc3\xa9"})
-        try {
+    CHECK(challenge("a\"b\\c, error=\"x")
+              .starts_with("Bearer realm=\"a\\\"b\\\\c, error=\\\"x\", error=\"invalid_token\""));
+    for (const std::string bad : {"a\r\nSet-Cookie: b", "a\n", "\t", "a\x7f", "caf\xc3\xa9"}) try {
             (void)oauth::policy(unbound_tokens::refuse, bad);
             FAIL(bad);
         } catch (const reqauth::error& thrown) {

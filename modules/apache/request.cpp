@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "request.hpp"
+
+#include "settings.hpp"
+
+#include <reqauth/http.hpp>
+
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace reqauth_apache {
+
+namespace {
+
+using reqauth::flagged_peer;
+using kind = reqauth::subject_alt_name::kind;
+
+// All names there are: those of an agent are taken away before others are set.
+constexpr std::array names = {
+    "REQAUTH_OUTCOME", "REQAUTH_REASON",      "REQAUTH_VERIFY",           "REQAUTH_SUBJECT", "REQAUTH_ISSUER",
+    "REQAUTH_SERIAL",  "REQAUTH_NOT_AFTER",   "REQAUTH_SAN_DNS",          "REQAUTH_SAN_URI", "REQAUTH_FINGERPRINT",
+    "REQAUTH_RESUMED", "REQAUTH_CLIENT_CERT", "REQAUTH_CLIENT_CERT_CHAIN"};
+
+std::string hexadecimal(const std::array<std::uint8_t, 32>& octets) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    for (const std::uint8_t octet : octets) {
+        text += digits[octet >> 4U];
+        text += digits[octet & 15U];
+    }
+    return text;
+}
+
+std::string utc(std::chrono::system_clock::time_point when) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+    std::tm parts{};
+    std::array<char, 32> text{};
+    if (gmtime_r(&seconds, &parts) == nullptr) return {};
+    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+std::string names_of(const flagged_peer& agent, kind wanted) {
+    std::string text;
+    for (const auto& name : agent.alt_names())
+        if (name.type == wanted) text += (text.empty() ? "" : ",") + name.value; // no value has a comma
+    return text;
+}
+
+// A request that is for another virtual host than the handshake's is told nothing of the agent.
+bool is_misdirected(const server_rec* server, const connection& kept) { return kept.accepted && kept.server != server; }
+
+std::string value_of(const server_rec* server, const connection& kept, std::string_view name) {
+    const bool misdirected = is_misdirected(server, kept);
+    const bool offered = kept.accepted || kept.why == reqauth::reason::ignored;
+    const bool is_agent = kept.agent && !misdirected;
+    if (name == "REQAUTH_OUTCOME")
+        return misdirected ? "misdirected" : kept.accepted ? "accepted" : offered ? "ignored" : "not_offered";
+    if (name == "REQAUTH_REASON") return is_agent ? "" : misdirected ? "misdirected" : std::string(to_string(kept.why));
+    if (name == "REQAUTH_VERIFY") {
+        if (is_agent) return "SUCCESS";
+        if (misdirected || kept.why != reqauth::reason::invalid) return "NONE";
+        return std::string("FAILED:") + X509_verify_cert_error_string(kept.verify_error);
+    }
+    if (is_agent)
+        for (const auto& [said, value] : kept.said)
+            if (name == said) return value;
+    return "";
+}
+
+// The agent to which this request may open something; null where there is none.
+const flagged_peer* agent_of(const request_rec* r) {
+    const connection* const kept = connection_of(r->connection);
+    if (kept == nullptr || !kept->settled || !kept->agent || kept->server != r->server ||
+        !settings_of(r->server).on.value_or(false) || !is_still_the_agents(r->connection))
+        return nullptr;
+    return &*kept->agent;
+}
+
+const char* evaluate(ap_expr_eval_ctx_t* of, const void* name) noexcept {
+    return fenced<const char*>("", [&]() -> const char* {
+        const connection* const kept = of->c != nullptr ? connection_of(of->c) : nullptr;
+        if (kept == nullptr || !kept->settled) return "";
+        return apr_pstrdup(of->p, value_of(of->s, *kept, static_cast<const char*>(name)).c_str());
+    });
+}
+
+bool is_named(const flagged_peer& agent, std::string_view name) {
+    constexpr std::string_view fingerprint = "SHA256:";
+    if (name.starts_with(fingerprint))
+        return ap_cstr_casecmp(name.data() + fingerprint.size(), hexadecimal(agent.thumbprint()).c_str()) == 0;
+    return std::any_of(agent.alt_names().begin(), agent.alt_names().end(),
+                       [&](const reqauth::subject_alt_name& each) { return to_string(each) == name; });
+}
+
+authz_status check_require(request_rec* r, const char* line, const void*) noexcept {
+    return fenced(AUTHZ_DENIED, [&] {
+        const flagged_peer* const agent = agent_of(r);
+        if (agent == nullptr) return AUTHZ_DENIED;
+        const char* rest = line;
+        if (*rest == '\0') return AUTHZ_GRANTED;
+        while (*rest != '\0')
+            if (is_named(*agent, ap_getword_conf(r->pool, &rest))) return AUTHZ_GRANTED;
+        return AUTHZ_DENIED;
+    });
+}
+
+const char* parse_require(cmd_parms* command, const char* line, const void**) noexcept {
+    const char* rest = line;
+    while (*rest != '\0') {
+        const std::string_view word = ap_getword_conf(command->pool, &rest);
+        constexpr std::array<std::string_view, 5> kinds = {"DNS:", "URI:", "email:", "IP:", "SHA256:"};
+        const bool known = std::any_of(kinds.begin(), kinds.end(), [&](auto each) { return word.starts_with(each); });
+        if (!known)
+            return apr_pstrcat(command->pool, "Require reqauth: \"", word.data(),
+                               "\" is no name of an agent: write DNS:name, URI:uri, email:address, IP:address or "
+                               "SHA256:fingerprint, or nothing for every verified agent",
+                               nullptr);
+    }
+    return nullptr;
+}
+
+void take_out_client_cert(request_rec* r) {
+    const auto is_other = [](void*, const char* name, const char*) -> int {
+        return reqauth::is_client_cert_field(name) ? 0 : 1;
+    };
+    if (apr_table_do(is_other, nullptr, r->headers_in, nullptr) != 0) return;
+    const auto take_out = [](void* header, const char* name, const char*) -> int {
+        if (reqauth::is_client_cert_field(name)) apr_table_unset(static_cast<apr_table_t*>(header), name);
+        return 1;
+    };
+    apr_table_do(take_out, r->headers_in, apr_table_copy(r->pool, r->headers_in), nullptr);
+}
+
+constexpr authz_provider require = {check_require, parse_require};
+
+} // namespace
+
+std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const connection& kept) {
+    if (!kept.agent) return {};
+    const flagged_peer& agent = *kept.agent;
+    std::vector<std::pair<const char*, std::string>> said = {{"REQAUTH_SUBJECT", agent.subject()},
+                                                             {"REQAUTH_ISSUER", agent.issuer()},
+                                                             {"REQAUTH_SERIAL", agent.serial()},
+                                                             {"REQAUTH_NOT_AFTER", utc(agent.not_after())},
+                                                             {"REQAUTH_SAN_DNS", names_of(agent, kind::dns)},
+                                                             {"REQAUTH_SAN_URI", names_of(agent, kind::uri)},
+                                                             {"REQAUTH_FINGERPRINT", hexadecimal(agent.thumbprint())},
+                                                             {"REQAUTH_RESUMED", agent.resumed() ? "1" : "0"}};
+    const auto add = [&](bool chain) {
+        const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});
+        const auto* const fields = std::get_if<reqauth::client_cert_fields>(&found);
+        const char* const name = chain ? "REQAUTH_CLIENT_CERT_CHAIN" : "REQAUTH_CLIENT_CERT";
+        if (fields == nullptr)
+            ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c,
+                          "the certificate of the agent %s is too large for a header field, so %s is not set",
+                          agent.subject().c_str(), name);
+        else
+            said.emplace_back(name, chain ? fields->client_cert_chain : fields->client_cert);
+    };
+    add(false);
+    add(true);
+    return said;
+}
+
+int introduce(request_rec* r) noexcept {
+    return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
+        const settings& own = settings_of(r->server);
+        // RFC 9440, section 4: what came with the request was written by the client
+        if (own.on.value_or(false)) take_out_client_cert(r);
+        const connection* const kept = connection_of(r->connection);
+        if (kept == nullptr || (!kept->settled && kept->ssl == nullptr)) return DECLINED; // plain HTTP
+        // No request is read but through settle_filter.
+        if (!kept->settled) return HTTP_INTERNAL_SERVER_ERROR;
+        is_still_the_agents(r->connection);
+        for (const char* const name : names) {
+            const std::string value = value_of(r->server, *kept, name);
+            for (apr_table_t* const table : {r->subprocess_env, r->notes})
+                if (value.empty())
+                    apr_table_unset(table, name);
+                else
+                    apr_table_set(table, name, value.c_str());
+        }
+        if (is_misdirected(r->server, *kept) && own.misdirected_is_421.value_or(false)) {
+            ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                          "misdirected: the handshake of this agent's connection was for another virtual host");
+            return HTTP_MISDIRECTED_REQUEST;
+        }
+        return DECLINED;
+    });
+}
+
+int look_up_expression(ap_expr_lookup_parms* wanted) noexcept {
+    if (wanted->type != AP_EXPR_FUNC_VAR) return DECLINED;
+    const auto* const known = std::find(names.begin(), names.end(), std::string_view(wanted->name));
+    if (known == names.end()) return DECLINED;
+    *wanted->func = reinterpret_cast<const void*>(evaluate); // NOLINT: as Apache has it
+    *wanted->data = *known;
+    return OK;
+}
+
+void register_require(apr_pool_t* pool) {
+    ap_register_auth_provider(pool, AUTHZ_PROVIDER_GROUP, "reqauth", AUTHZ_PROVIDER_VERSION, &require,
+                              AP_AUTH_INTERNAL_PER_CONF);
+}
+
+} // namespace reqauth_apache

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "apache.hpp"
+
+#include <reqauth/server.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace reqauth_apache {
+
+/// place is where a directive stands.
+struct place {
+    std::string file;
+    int line = 0;
+};
+
+/// to_string gives "FILE:LINE".
+std::string to_string(const place& where);
+
+/// given is what one directive says, and where; nothing where it is not there.
+template <class Type> struct given {
+    std::optional<Type> value = {};
+    place where = {};
+    const server_rec* server = nullptr;
+
+    [[nodiscard]] Type value_or(Type otherwise) const { return value.value_or(std::move(otherwise)); }
+};
+
+/// settings is what the main server or a virtual host says, with what it inherits.
+struct settings {
+    given<bool> on;
+    given<reqauth::trust> anchors; ///< of the file or the directory: the later one counts
+    given<std::filesystem::path> revocation;
+    given<bool> missing_fails;
+    given<bool> invalid_continues;
+    given<bool> ca_names;
+    given<std::uint16_t> depth;
+    given<bool> beside_required;
+    given<bool> misdirected_is_421;
+
+    // One reqauth::server serves all virtual hosts, so these are of the main server alone.
+    given<std::chrono::seconds> session_age;
+    given<reqauth::flag_number> flag;
+    given<reqauth::extension_type> extension;
+
+    /// The policy that comes of it, where `on` is. Made by check_config.
+    std::optional<reqauth::server_policy> policy = {};
+};
+
+extern const command_rec commands[];
+
+void* create_settings(apr_pool_t* pool, server_rec* server);
+void* merge_settings(apr_pool_t* pool, void* base, void* over);
+
+settings& settings_of(const server_rec* server);
+
+/// check_config makes the policies, and rehearses what mod_ssl will ask for after the configuration was read, so that
+/// `apachectl configtest` finds what would end a server that is restarted. Says what is wrong, with file and line.
+int check_config(apr_pool_t* pool, apr_pool_t* log, apr_pool_t* temporary, server_rec* main) noexcept;
+
+/// find_tls13 throws reqauth::error where a virtual host with SSLEngine on leaves out TLSv1.3; says what to do instead.
+void find_tls13(const server_rec* server, const std::string& instead);
+
+/// rehearse attaches the policy of a virtual host to an SSL_CTX made for that alone, with as much of what mod_ssl's
+/// directives say there as can make attaching fail. Throws reqauth::error. Warnings go to the log.
+void rehearse(const server_rec* server, const server_rec* main);
+
+/// options_of gives what holds for all virtual hosts.
+reqauth::server_options options_of(const server_rec* main);
+
+} // namespace reqauth_apache

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.hpp"
+
+#include <reqauth/error.hpp>
+#include <reqauth/peer.hpp>
+#include <reqauth/server.hpp>
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace reqauth_nginx {
+
+namespace {
+
+/// wrong is an error of the configuration, and where its cause stands.
+struct wrong {
+    place at;
+    std::string text;
+};
+
+std::string text_of(const ngx_str_t& text) { return {reinterpret_cast<const char*>(text.data), text.len}; }
+
+std::string text_of(const place& at) { return text_of(at.file) + ":" + std::to_string(at.line); }
+
+/// host is one server {} that has an SSL_CTX.
+struct host {
+    ngx_http_core_srv_conf_t* server;
+    ngx_http_ssl_srv_conf_t* ssl;
+    server_settings* settings;
+    std::size_t group; ///< hosts that a handshake can switch between have the same
+
+    /// at is where a directive stands that counts here, or where the server {} does.
+    [[nodiscard]] place at(directive which) const {
+        if (settings->given(which).line != 0) return settings->given(which);
+        if (settings->given(directive::reqauth).line != 0) return settings->given(directive::reqauth);
+        return begins();
+    }
+    [[nodiscard]] place begins() const {
+        return {{std::strlen(reinterpret_cast<const char*>(server->file_name)), server->file_name}, server->line};
+    }
+};
+
+int settings_index() {
+    static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+}
+
+// Trust.
+
+/// trust_files loads each set of files once, however many server {} inherit it.
+class trust_files {
+public:
+    explicit trust_files(ngx_conf_t& configuration) : configuration_(configuration) {}
+
+    reqauth::trust of(const host& one) {
+        const server_settings& settings = *one.settings;
+        const auto anchors = full_name(settings.trusted_certificate, one.at(directive::trusted_certificate));
+        const auto crl = settings.crl.len != 0 ? full_name(settings.crl, one.at(directive::crl)) : std::string();
+        const auto key = std::tuple(anchors, crl, settings.verify_depth);
+        if (const auto there = loaded_.find(key); there != loaded_.end()) return there->second;
+        auto trust = say_where(one.at(directive::trusted_certificate), "reqauth_trusted_certificate", [&] {
+            std::error_code none;
+            return std::filesystem::is_directory(anchors, none) ? reqauth::trust::from_directory(anchors)
+                                                                : reqauth::trust::from_file(anchors);
+        });
+        if (!crl.empty())
+            trust = say_where(one.at(directive::crl), "reqauth_crl", [&] { return trust.with_crls_from_file(crl); });
+        if (settings.verify_depth >= 0) trust = trust.with_depth(static_cast<std::uint16_t>(settings.verify_depth));
+        return loaded_.emplace(key, trust).first->second;
+    }
+
+private:
+    template <class Load> static reqauth::trust say_where(const place& at, const char* name, Load&& load) {
+        try {
+            return load();
+        } catch (const reqauth::error& failed) {
+            throw wrong{at, std::string(name) + ": " + failed.what()};
+        }
+    }
+
+    [[nodiscard]] std::string full_name(ngx_str_t name, const place& at) const {
+        if (ngx_conf_full_name(configuration_.cycle, &name, 1) != NGX_OK) throw wrong{at, "no memory is left"};
+        return text_of(name);
+    }
+
+    ngx_conf_t& configuration_;
+    std::map<std::tuple<std::string, std::string, ngx_int_t>, reqauth::trust> loaded_;
+};
+
+// Policies.
+
+reqauth::server_policy policy_of(const host& one, trust_files& files) {
+    reqauth::server_policy policy;
+    // Early data comes before anybody is authenticated, and nginx serves it at once.
+    //= TLS-4
+    policy.refuse_early_data = true;
+    const server_settings& settings = *one.settings;
+    if (settings.enabled == 0) return policy;
+    if (settings.trusted_certificate.len == 0)
+        throw wrong{
+            one.at(directive::reqauth),
+            "reqauth on needs the CAs of the agents: name them with reqauth_trusted_certificate FILE or DIRECTORY"};
+    if (settings.missing == missing_fails && settings.invalid == invalid_continues)
+        throw wrong{
+            one.at(directive::invalid),
+            "reqauth_missing fail with reqauth_invalid continue would refuse who has no certificate and let in who "
+            "has a bad one: change one of the two"};
+    const auto trust = files.of(one);
+    // nginx asks with SSL_VERIFY_PEER alone and refuses at the request, so the library cannot see that this host
+    // requires a certificate of everyone.
+    //= SEC-7
+    if (one.ssl->verify == verify_on && settings.beside_required == 0) return policy;
+    policy.when_offered =
+        settings.missing == missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);
+    if (settings.invalid == invalid_continues) policy.when_offered = policy.when_offered.invalid_is_anonymous();
+    policy.ca_names = settings.ca_names != 0;
+    policy.beside_required = settings.beside_required != 0;
+    return policy;
+}
+
+/// say_of_attach gives an error of attach in the words of nginx's directives.
+wrong say_of_attach(const host& one, const reqauth::error& failed) {
+    const std::string what = failed.what();
+    std::string first = what.substr(0, what.find(';'));
+    if (const auto rule = first.find(" (RCA-13)"); rule != std::string::npos) first.erase(rule);
+    switch (failed.code()) {
+    case reqauth::errc::shared_anchor:
+        return {one.at(directive::trusted_certificate),
+                "reqauth_trusted_certificate: " + first +
+                    " (ssl_client_certificate, ssl_trusted_certificate); take it out of one of the two"};
+    case reqauth::errc::extension_taken:
+        return {one.at(directive::extension), "reqauth_extension: " + first + "; another module has registered it"};
+    case reqauth::errc::unequal_extensions:
+        return {one.begins(),
+                "this server {} shares an address with others that have another list of TLS extensions (" + first +
+                    "); let each listen with the same parameters, as quic"};
+    case reqauth::errc::contradiction:
+        if (what.find("CertificateRequest") != std::string::npos)
+            return {one.at(directive::trusted_certificate),
+                    "reqauth_trusted_certificate: " + first + "; say reqauth_ca_names off"};
+        [[fallthrough]];
+    default: return {one.at(directive::reqauth), "reqauth: " + what};
+    }
+}
+
+// The end of a handshake.
+
+/// serve_as_agent has nginx serve an agent's connection by the server {} without its ssl_verify_client.
+///
+/// nginx asks SSL_get_verify_result before each request and answers 400 where it is not X509_V_OK, but only if the
+/// server {} of the request has ssl_verify_client. Of an agent the result is 50, and stays so (SEC-8): what is changed is
+/// which configuration the connection's requests begin with, a copy that differs in this one setting. So no
+/// check of customers is weaker than it was. A Host that names another server {} leads to that one's own
+/// configuration, where nginx answers 421 or 400 if it has ssl_verify_client.
+void serve_as_agent(const SSL* ssl, const server_settings& host) {
+    if (host.for_agents == nullptr) return;
+    const auto outcome = reqauth::server_outcome_of(*ssl);
+    if (!outcome.accepted) return;
+    // Where everybody needs a certificate, only an agent that has shown a good one comes in. OpenSSL calls this before
+    // the library takes the handshake for ended; that it is a flagged_peer is asked again at each request.
+    //= SEC-7
+    using answer = reqauth::server_outcome::answer;
+    if (host.ssl_verify_client == verify_on &&
+        (SSL_get0_peer_certificate(ssl) == nullptr ||
+         (outcome.certificate != answer::awaited && outcome.certificate != answer::verified)))
+        return;
+    const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(ssl, ngx_ssl_connection_index));
+    // After the handshake, data is no longer what it was in nginx's own servername callback.
+    if (connection == nullptr || connection->ssl == nullptr || connection->ssl->handshaked) return;
+    auto* of_connection = static_cast<ngx_http_connection_t*>(connection->data);
+    if (of_connection->conf_ctx == host.as_configured) of_connection->conf_ctx = host.for_agents;
+}
+
+/// log_refusal says why a handshake fails: nginx itself knows only that it does.
+void log_refusal(const SSL* ssl) {
+    using answer = reqauth::server_outcome::answer;
+    const auto outcome = reqauth::server_outcome_of(*ssl);
+    const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(ssl, ngx_ssl_connection_index));
+    if (!outcome.accepted || connection == nullptr) return;
+    const char* why = outcome.certificate == answer::invalid ? X509_verify_cert_error_string(outcome.verify_error)
+                                                             : "no certificate, or none that can be read";
+    ngx_log_error(NGX_LOG_INFO, connection->log, 0, "reqauth: refused a client with the flag: %s", why);
+}
+
+extern "C" void on_handshake_event(const SSL* ssl, int event, int value) {
+    const server_settings* host = settings_of(ssl);
+    if (host == nullptr) return;
+    if (event == SSL_CB_HANDSHAKE_DONE) serve_as_agent(ssl, *host);
+    if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) log_refusal(ssl);
+    if (host->nginx_info_callback != nullptr) host->nginx_info_callback(ssl, event, value);
+}
+
+template <class Type> Type* copied(ngx_pool_t& pool, const Type* from, std::size_t count = 1) {
+    auto* copy = static_cast<Type*>(ngx_palloc(&pool, count * sizeof(Type)));
+    if (copy == nullptr) throw std::bad_alloc();
+    std::memcpy(copy, from, count * sizeof(Type));
+    return copy;
+}
+
+/// without_verify is the configuration of a server {} as it would be without ssl_verify_client.
+ngx_http_conf_ctx_t* without_verify(ngx_pool_t& pool, const host& one) {
+    auto* ssl = copied(pool, one.ssl);
+    ssl->verify = 0;
+    auto* context = copied(pool, one.server->ctx);
+    context->srv_conf = copied(pool, context->srv_conf, ngx_http_max_module);
+    context->srv_conf[ngx_http_ssl_module.ctx_index] = ssl;
+    return context;
+}
+
+void watch(ngx_pool_t& pool, const host& one) {
+    server_settings& settings = *one.settings;
+    SSL_CTX* context = one.ssl->ssl.ctx;
+    settings.ssl_verify_client = one.ssl->verify;
+    settings.as_configured = one.server->ctx;
+    if (settings.enabled != 0 && one.ssl->verify != 0) settings.for_agents = without_verify(pool, one);
+    settings.nginx_info_callback = SSL_CTX_get_info_callback(context);
+    if (settings_index() < 0 || SSL_CTX_set_ex_data(context, settings_index(), &settings) != 1) throw std::bad_alloc();
+    SSL_CTX_set_info_callback(context, on_handshake_event);
+}
+
+// Hosts and groups.
+
+std::vector<host> hosts_of(ngx_conf_t& configuration) {
+    const auto* main = static_cast<ngx_http_core_main_conf_t*>(
+        ngx_http_conf_get_module_main_conf((&configuration), ngx_http_core_module));
+    const auto* http = static_cast<ngx_http_conf_ctx_t*>(configuration.ctx);
+    const auto* above = static_cast<server_settings*>(http->srv_conf[ngx_http_reqauth_module.ctx_index]);
+    auto** servers = static_cast<ngx_http_core_srv_conf_t**>(main->servers.elts);
+    std::vector<host> hosts;
+    for (ngx_uint_t each = 0; each < main->servers.nelts; ++each) {
+        void** of_server = servers[each]->ctx->srv_conf;
+        const host one{servers[each], static_cast<ngx_http_ssl_srv_conf_t*>(of_server[ngx_http_ssl_module.ctx_index]),
+                       static_cast<server_settings*>(of_server[ngx_http_reqauth_module.ctx_index]), hosts.size()};
+        if (one.ssl->ssl.ctx != nullptr) {
+            hosts.push_back(one);
+        } else {
+            const place& own = one.settings->given(directive::reqauth);
+            const bool inherited = own.line == above->given(directive::reqauth).line &&
+                                   own.file.data == above->given(directive::reqauth).file.data;
+            if (one.settings->enabled != 0 && !inherited)
+                throw wrong{
+                    own, "reqauth on in a server {} without TLS: add listen ... ssl and ssl_certificate, or remove it"};
+        }
+    }
+    return hosts;
+}
+
+/// group_by_address gives the hosts of each listening address, and those that they share others with, one number.
+void group_by_address(ngx_conf_t& configuration, std::vector<host>& hosts) {
+    const auto* main = static_cast<ngx_http_core_main_conf_t*>(
+        ngx_http_conf_get_module_main_conf((&configuration), ngx_http_core_module));
+    if (main->ports == nullptr) return;
+    const auto* ports = static_cast<ngx_http_conf_port_t*>(main->ports->elts);
+    for (ngx_uint_t port = 0; port < main->ports->nelts; ++port) {
+        const auto* addresses = static_cast<ngx_http_conf_addr_t*>(ports[port].addrs.elts);
+        for (ngx_uint_t address = 0; address < ports[port].addrs.nelts; ++address) {
+            auto** servers = static_cast<ngx_http_core_srv_conf_t**>(addresses[address].servers.elts);
+            std::optional<std::size_t> group;
+            for (ngx_uint_t each = 0; each < addresses[address].servers.nelts; ++each)
+                for (const host& one : hosts)
+                    if (one.server == servers[each]) {
+                        if (!group) group = one.group;
+                        const std::size_t joins = one.group;
+                        for (host& other : hosts)
+                            if (other.group == joins) other.group = *group;
+                    }
+        }
+    }
+}
+
+reqauth::server_options options_of(const host& one) {
+    const server_settings& settings = *one.settings;
+    reqauth::server_options options;
+    options.max_session_age = std::chrono::seconds(settings.session_age);
+    options.flag = static_cast<reqauth::flag_number>(settings.flag);
+    options.extension = static_cast<reqauth::extension_type>(settings.extension);
+    // nginx has a servername callback on each, so OpenSSL takes TLS 1.3 for possible in any case; and
+    // certificates with variables come from a callback.
+    options.certificate_is_chosen_by_callback = true;
+    return options;
+}
+
+void agree(const host& one, const host& first) {
+    const auto compare = [&](auto own, auto others, directive which, const char* name) {
+        if (own == others) return;
+        throw wrong{one.at(which),
+                    std::string(name) + " differs from that of the server {} at " + text_of(first.begins()) +
+                        ", with which this one shares an address: it is decided before the name is known, so "
+                        "say the same in both, best in http {}"};
+    };
+    compare(one.settings->session_age, first.settings->session_age, directive::session_age, "reqauth_session_age");
+    compare(one.settings->flag, first.settings->flag, directive::flag, "reqauth_flag");
+    compare(one.settings->extension, first.settings->extension, directive::extension, "reqauth_extension");
+}
+
+/// attach_group attaches one server to all hosts of a group, if reqauth is on at any (SEC-5).
+void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& group, trust_files& files) {
+    const host* first = nullptr;
+    for (const host* one : group) {
+        if (one->settings->enabled == 0) continue;
+        if (first == nullptr) first = one;
+        agree(*one, *first);
+    }
+    if (first == nullptr) return;
+    std::optional<reqauth::server> server;
+    try {
+        server.emplace(options_of(*first));
+    } catch (const reqauth::error& failed) {
+        throw wrong{first->at(directive::extension), std::string("reqauth_extension: ") + failed.what()};
+    }
+    for (const host* one : group) {
+        if ((one->ssl->protocols & NGX_SSL_TLSv1_3) == 0)
+            throw wrong{one->begins(), "reqauth on at " + text_of(first->at(directive::reqauth)) +
+                                           " needs TLS 1.3, and ssl_protocols of this server {} lacks TLSv1.3: add it" +
+                                           (one == first ? "" : ", or let this one listen at an address of its own")};
+        auto policy = policy_of(*one, files);
+        try {
+            for (const std::string& warning : server->attach(*one->ssl->ssl.ctx, std::move(policy)).warnings)
+                ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "reqauth_trusted_certificate: %s in %s",
+                              warning.c_str(), text_of(one->at(directive::trusted_certificate)).c_str());
+        } catch (const reqauth::error& failed) {
+            throw say_of_attach(*one, failed);
+        }
+        watch(*configuration.pool, *one);
+    }
+}
+
+} // namespace
+
+server_settings* settings_of(const SSL* ssl) {
+    return static_cast<server_settings*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), settings_index()));
+}
+
+ngx_int_t attach_all(ngx_conf_t* configuration) try {
+    std::vector<host> hosts = hosts_of(*configuration);
+    group_by_address(*configuration, hosts);
+    std::map<std::size_t, std::vector<const host*>> groups;
+    for (const host& one : hosts) groups[one.group].push_back(&one);
+    trust_files files(*configuration);
+    for (const auto& [number, group] : groups) attach_group(*configuration, group, files);
+    return NGX_OK;
+} catch (const wrong& found) {
+    ngx_log_error(NGX_LOG_EMERG, configuration->log, 0, "%s in %s", found.text.c_str(), text_of(found.at).c_str());
+    return NGX_ERROR;
+} catch (const std::exception& failed) {
+    ngx_log_error(NGX_LOG_EMERG, configuration->log, 0, "reqauth: %s", failed.what());
+    return NGX_ERROR;
+}
+
+} // namespace reqauth_nginx

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.hpp"
+
+#include <reqauth/http.hpp>
+#include <reqauth/peer.hpp>
+
+#include <openssl/x509.h>
+
+#include <chrono>
+#include <exception>
+#include <string>
+#include <string_view>
+
+namespace reqauth_nginx {
+
+namespace {
+
+const SSL* ssl_of(const ngx_http_request_t* request) {
+    return request->connection->ssl != nullptr ? request->connection->ssl->connection : nullptr;
+}
+
+/// is_misdirected says whether the request is served by another server {} than the one that the handshake chose.
+bool is_misdirected(const ngx_http_request_t* request, const SSL* ssl) {
+    return settings_of(ssl) != settings_of(request);
+}
+
+// Variables.
+
+ngx_int_t not_found(ngx_http_variable_value_t* value) {
+    value->not_found = 1;
+    return NGX_OK;
+}
+
+ngx_int_t give(ngx_http_request_t* request, ngx_http_variable_value_t* value, std::string_view text) {
+    if (text.empty()) return not_found(value);
+    auto* copy = static_cast<u_char*>(ngx_pnalloc(request->pool, text.size()));
+    if (copy == nullptr) return NGX_ERROR;
+    std::memcpy(copy, text.data(), text.size());
+    value->data = copy;
+    value->len = static_cast<unsigned>(text.size()) & 0x0fffffffU;
+    value->valid = 1;
+    value->no_cacheable = 0;
+    value->not_found = 0;
+    return NGX_OK;
+}
+
+using reqauth::flagged_peer;
+using reqauth::peer;
+
+std::string hexadecimal(const std::array<std::uint8_t, 32>& octets) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    for (const std::uint8_t octet : octets) {
+        text += digits[octet >> 4U];
+        text += digits[octet & 15U];
+    }
+    return text;
+}
+
+std::string utc(std::chrono::system_clock::time_point when) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+    std::tm parts{};
+    std::array<char, 32> text{};
+    if (gmtime_r(&seconds, &parts) == nullptr) return {};
+    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+}
+
+std::string names_of(const flagged_peer& agent, reqauth::subject_alt_name::kind kind) {
+    std::string text;
+    for (const auto& name : agent.alt_names())
+        if (name.type == kind) text += (text.empty() ? "" : ",") + name.value; // no value has a comma
+    return text;
+}
+
+std::string client_cert_of(const ngx_http_request_t* request, const flagged_peer& agent, bool chain) {
+    const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});
+    if (const auto* fields = std::get_if<reqauth::client_cert_fields>(&found))
+        return chain ? fields->client_cert_chain : fields->client_cert;
+    ngx_log_error(
+        NGX_LOG_ERR, request->connection->log, 0,
+        "reqauth: the agent's certificate is too large for a header field, so $reqauth_client_cert%s is empty",
+        chain ? "_chain" : "");
+    return {};
+}
+
+/// of_agent gives a variable that only a verified agent has.
+using of_agent = std::string (*)(const ngx_http_request_t*, const flagged_peer&);
+
+template <of_agent write>
+ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
+    const SSL* ssl = ssl_of(request);
+    if (ssl == nullptr || is_misdirected(request, ssl)) return not_found(value);
+    const peer who = reqauth::peer_of(*ssl);
+    const auto* agent = std::get_if<flagged_peer>(&who);
+    return agent != nullptr ? give(request, value, write(request, *agent)) : not_found(value);
+} catch (const std::exception&) {
+    return NGX_ERROR;
+}
+
+/// seen is a connection as the server {} of the request may know it.
+struct seen {
+    reqauth::server_outcome outcome;
+    peer who;
+    bool misdirected;
+};
+
+/// of_anybody gives a variable that every TLS connection has.
+using of_anybody = std::string (*)(const seen&);
+
+template <of_anybody write>
+ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
+    const SSL* ssl = ssl_of(request);
+    if (ssl == nullptr) return not_found(value);
+    const auto outcome = reqauth::server_outcome_of(*ssl);
+    const bool misdirected = outcome.accepted && is_misdirected(request, ssl);
+    const peer who = misdirected ? reqauth::other_peer{} : reqauth::peer_of(*ssl);
+    return give(request, value, write({outcome, who, misdirected}));
+} catch (const std::exception&) {
+    return NGX_ERROR;
+}
+
+std::string outcome_of(const seen& connection) {
+    if (connection.misdirected) return "misdirected";
+    if (connection.outcome.accepted) return "accepted";
+    return connection.outcome.offered ? "ignored" : "not_offered";
+}
+
+std::string reason_of(const seen& connection) {
+    if (connection.misdirected) return "misdirected";
+    const auto* other = std::get_if<reqauth::other_peer>(&connection.who);
+    if (other == nullptr) return {};
+    return std::string(to_string(connection.outcome.offered ? other->why : reqauth::reason::not_offered));
+}
+
+std::string verify_of(const seen& connection) {
+    const auto* other = std::get_if<reqauth::other_peer>(&connection.who);
+    if (other == nullptr) return "SUCCESS";
+    if (other->why != reqauth::reason::invalid) return "NONE";
+    return std::string("FAILED:") + X509_verify_cert_error_string(other->verify_error);
+}
+
+struct variable {
+    const char* name;
+    ngx_http_get_variable_pt get;
+};
+
+using kind = reqauth::subject_alt_name::kind;
+
+constexpr variable variables[] = {
+    {"reqauth_outcome", anybodys_variable<outcome_of>},
+    {"reqauth_reason", anybodys_variable<reason_of>},
+    {"reqauth_verify", anybodys_variable<verify_of>},
+    {"reqauth_subject", agents_variable<[](auto*, const flagged_peer& agent) { return agent.subject(); }>},
+    {"reqauth_issuer", agents_variable<[](auto*, const flagged_peer& agent) { return agent.issuer(); }>},
+    {"reqauth_serial", agents_variable<[](auto*, const flagged_peer& agent) { return agent.serial(); }>},
+    {"reqauth_not_after", agents_variable<[](auto*, const flagged_peer& agent) { return utc(agent.not_after()); }>},
+    {"reqauth_san_dns", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::dns); }>},
+    {"reqauth_san_uri", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::uri); }>},
+    {"reqauth_fingerprint",
+     agents_variable<[](auto*, const flagged_peer& agent) { return hexadecimal(agent.thumbprint()); }>},
+    {"reqauth_client_cert",
+     agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, false); }>},
+    {"reqauth_client_cert_chain",
+     agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, true); }>},
+    {"reqauth_resumed",
+     agents_variable<[](auto*, const flagged_peer& agent) { return std::string(agent.resumed() ? "1" : "0"); }>},
+};
+
+// $ssl_client_...
+
+/// shown is how nginx itself gives a variable.
+struct shown {
+    ngx_http_get_variable_pt get;
+    uintptr_t data;
+    bool is_verify;
+};
+
+/// customers_variable gives $ssl_client_... as ever, but to no connection whose certificate was asked for by the flag:
+/// there it reads as with no certificate, whatever became of it.
+//= RCA-14
+//= SEC-8
+ngx_int_t customers_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t data) {
+    const auto* as_ever = reinterpret_cast<const shown*>(data); // NOLINT: nginx hands a number through
+    const SSL* ssl = ssl_of(request);
+    if (ssl == nullptr || !reqauth::server_outcome_of(*ssl).accepted)
+        return as_ever->get(request, value, as_ever->data);
+    return as_ever->is_verify ? give(request, value, "NONE") : not_found(value);
+}
+
+ngx_str_t name_of(std::string_view text) {
+    return {text.size(), reinterpret_cast<u_char*>(const_cast<char*>(text.data()))}; // nginx copies it
+}
+
+/// refuse answers 421 where reqauth_misdirected says so: RFC 9110 has it for a request on a connection that is not fit
+/// for it, and a client may then open another for that name. And where ssl_verify_client is on and reqauth_beside_required
+/// lets agents in, it answers as nginx does whoever is none.
+ngx_int_t refuse(ngx_http_request_t* request) try {
+    const SSL* ssl = ssl_of(request);
+    if (ssl == nullptr || !reqauth::server_outcome_of(*ssl).accepted) return NGX_DECLINED;
+    const server_settings& settings = *settings_of(request);
+    if (is_misdirected(request, ssl))
+        return settings.misdirected == misdirected_is_421 ? NGX_HTTP_MISDIRECTED_REQUEST : NGX_DECLINED;
+    //= SEC-7
+    if (settings.ssl_verify_client == verify_on && !std::holds_alternative<flagged_peer>(reqauth::peer_of(*ssl)))
+        return NGX_HTTPS_CERT_ERROR;
+    return NGX_DECLINED;
+} catch (const std::exception&) {
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+} // namespace
+
+ngx_int_t add_variables(ngx_conf_t* configuration) {
+    for (const variable& each : variables) {
+        ngx_str_t name = name_of(each.name);
+        ngx_http_variable_t* added = ngx_http_add_variable(configuration, &name, 0);
+        if (added == nullptr) return NGX_ERROR;
+        added->get_handler = each.get;
+    }
+    return NGX_OK;
+}
+
+ngx_int_t hide_from_ssl_variables(ngx_conf_t* configuration) {
+    const auto* main = static_cast<ngx_http_core_main_conf_t*>(
+        ngx_http_conf_get_module_main_conf(configuration, ngx_http_core_module));
+    const auto* keys = static_cast<ngx_hash_key_t*>(main->variables_keys->keys.elts);
+    for (ngx_uint_t each = 0; each < main->variables_keys->keys.nelts; ++each) {
+        const std::string_view name(reinterpret_cast<const char*>(keys[each].key.data), keys[each].key.len);
+        auto* there = static_cast<ngx_http_variable_t*>(keys[each].value);
+        if (!name.starts_with("ssl_client_") || there->get_handler == nullptr) continue;
+        auto* as_ever = static_cast<shown*>(ngx_palloc(configuration->pool, sizeof(shown)));
+        if (as_ever == nullptr) return NGX_ERROR;
+        *as_ever = {there->get_handler, there->data, name == "ssl_client_verify"};
+        there->get_handler = customers_variable;
+        there->data = reinterpret_cast<uintptr_t>(as_ever);
+    }
+    return NGX_OK;
+}
+
+ngx_int_t add_refusals(ngx_conf_t* configuration) {
+    auto* main = static_cast<ngx_http_core_main_conf_t*>(
+        ngx_http_conf_get_module_main_conf(configuration, ngx_http_core_module));
+    auto* handler = static_cast<ngx_http_handler_pt*>(ngx_array_push(&main->phases[NGX_HTTP_POST_READ_PHASE].handlers));
+    if (handler == nullptr) return NGX_ERROR;
+    *handler = refuse;
+    return NGX_OK;
+}
+
+} // namespace reqauth_nginx

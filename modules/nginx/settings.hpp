@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "nginx.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace reqauth_nginx {
+
+/// directive numbers the directives in the order of `commands`.
+enum class directive : std::size_t {
+    reqauth,
+    trusted_certificate,
+    crl,
+    missing,
+    invalid,
+    ca_names,
+    verify_depth,
+    session_age,
+    flag,
+    extension,
+    beside_required,
+    misdirected,
+    count,
+};
+
+/// place is where a directive stands. Line 0: it was not given.
+struct place {
+    ngx_str_t file;
+    ngx_uint_t line;
+};
+
+constexpr ngx_uint_t verify_on = 1; ///< ssl_verify_client on, as ngx_http_ssl_module.c has it
+
+enum missing_agent : ngx_uint_t { missing_continues, missing_fails };
+enum invalid_agent : ngx_uint_t { invalid_fails, invalid_continues };
+enum misdirected_agent : ngx_uint_t { misdirected_is_empty, misdirected_is_421 };
+
+/// server_settings is what one server {} says, with what it inherits from http {}. nginx makes it with zeroes in a pool of the
+/// configuration, and frees it with that: so it holds nothing that needs a destructor.
+struct server_settings {
+    ngx_flag_t enabled;
+    ngx_str_t trusted_certificate;
+    ngx_str_t crl;
+    ngx_uint_t missing;
+    ngx_uint_t invalid;
+    ngx_flag_t ca_names;
+    ngx_int_t verify_depth; ///< -1: OpenSSL's default
+    time_t session_age;
+    ngx_int_t flag;
+    ngx_int_t extension;
+    ngx_flag_t beside_required;
+    ngx_uint_t misdirected;
+    std::array<place, static_cast<std::size_t>(directive::count)> places;
+
+    // What attach adds, for the SSL_CTX of this server {}.
+    void (*nginx_info_callback)(const SSL*, int, int);
+    ngx_uint_t ssl_verify_client;
+    ngx_http_conf_ctx_t* as_configured;
+    ngx_http_conf_ctx_t* for_agents; ///< the same without ssl_verify_client; null where there is none
+
+    [[nodiscard]] const place& given(directive which) const { return places[static_cast<std::size_t>(which)]; }
+};
+
+/// commands are the directives for nginx, ended by a null command.
+extern ngx_command_t commands[];
+
+void* create_settings(ngx_conf_t* configuration);
+char* merge_settings(ngx_conf_t* configuration, void* http, void* server);
+
+/// settings_of gives the server {} that a request is served by.
+inline server_settings* settings_of(const ngx_http_request_t* request) {
+    return static_cast<server_settings*>(request->srv_conf[ngx_http_reqauth_module.ctx_index]);
+}
+
+/// settings_of gives the server {} whose SSL_CTX the handshake ended on; null where nothing is attached to it.
+server_settings* settings_of(const SSL* ssl);
+
+/// attach_all attaches the library to the SSL_CTXs of all server {} that a listening address shares with one where
+/// reqauth is on. Says in the log what is wrong, with file and line, and gives NGX_ERROR then.
+ngx_int_t attach_all(ngx_conf_t* configuration);
+
+/// add_variables adds $reqauth_...; hide_from_ssl_variables takes agents out of $ssl_client_...
+ngx_int_t add_variables(ngx_conf_t* configuration);
+ngx_int_t hide_from_ssl_variables(ngx_conf_t* configuration);
+
+/// add_refusals adds the handler that answers for requests which may not be served: 421, or 400.
+ngx_int_t add_refusals(ngx_conf_t* configuration);
+
+} // namespace reqauth_nginx

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "journal.hpp"
+
+#include <reqauth/http.hpp>
+
+#include <nlohmann/json.hpp>
+#include <openssl/ssl.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using json = nlohmann::ordered_json;
+
+namespace {
+
+// One call, so that lines of several processes do not mix.
+void put(int file, std::string line) {
+    const int before = errno;
+    line += '\n';
+    (void)!::write(file, line.data(), line.size());
+    errno = before;
+}
+
+std::string line_of(const json& members) { return members.dump(-1, ' ', true, json::error_handler_t::replace); }
+
+json text_or_null(std::string_view text) { return text.empty() ? json() : json(text); }
+
+json common(const SSL& ssl, std::string_view event, std::string_view side) {
+    const char* name = SSL_get_servername(&ssl, TLSEXT_NAMETYPE_host_name);
+    return {{"event", event},
+            {"program", program_invocation_short_name},
+            {"process", getpid()},
+            {"side", side},
+            {"ok", SSL_is_init_finished(&ssl) == 1},
+            {"version", SSL_get_version(&ssl)},
+            {"server_name", text_or_null(name != nullptr ? name : "")},
+            {"resumed", SSL_session_reused(&ssl) == 1}};
+}
+
+std::string_view named(reqauth::server_outcome::answer certificate) {
+    using answer = reqauth::server_outcome::answer;
+    switch (certificate) {
+    case answer::not_asked: return "not_requested";
+    case answer::awaited: return "awaited";
+    case answer::empty: return "empty";
+    case answer::verified: return "verified";
+    case answer::invalid: break;
+    }
+    return "invalid";
+}
+
+std::string quoted(const json& text) { return text.is_null() ? "no name" : reqauth::quoted(text.get<std::string>()); }
+
+} // namespace
+
+journal::file journal::file::of(int number) noexcept {
+    struct stat status {};
+    if (number < 0 || fstat(number, &status) != 0) return {};
+    return {number, status.st_dev, status.st_ino};
+}
+
+bool journal::file::still() const noexcept {
+    const file now = of(number);
+    return number >= 0 && now.number >= 0 && now.device == device && now.inode == inode;
+}
+
+journal::journal(const settings& all) : verbose_(all.verbose), path_(all.log), error_(file::of(STDERR_FILENO)) {
+    open_log();
+}
+
+void journal::open_log() {
+    if (path_.empty()) return;
+    log_ = file::of(open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+}
+
+void journal::say(const std::string& text) {
+    if (error_.still()) put(error_.number, "reqauth-exec: " + (program_invocation_short_name + (" " + text)));
+}
+
+void journal::write(std::string_view json, const std::string& text) {
+    if (verbose_) say(text);
+    if (path_.empty()) return;
+    if (!log_.still()) open_log();
+    if (log_.still()) put(log_.number, std::string(json));
+}
+
+void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
+    json line = common(ssl, "connection", "client");
+    line["offered"] = outcome.offered;
+    line["requested"] = outcome.requested;
+    line["acknowledged"] = outcome.acknowledged;
+    line["sent"] = to_string(outcome.sent);
+    line["judged"] = to_string(outcome.judged);
+    line["withheld"] = outcome.offered ? json() : json(to_string(outcome.withheld));
+    line["alert_received"] = outcome.alert_received ? json(reqauth::refused(outcome).alert_name()) : json();
+    std::string text = quoted(line["server_name"]) + ": ";
+    if (!outcome.offered)
+        text += "the flag was not offered: " + std::string(to_string(outcome.withheld));
+    else if (outcome.resumed)
+        text += "offered, resumed an earlier session";
+    else if (!outcome.requested)
+        text += "offered, and not asked";
+    else
+        text += std::string("offered, ") + (outcome.acknowledged ? "acknowledged" : "asked for another reason") +
+                ", sent: " + std::string(to_string(outcome.sent)) +
+                ", judged: " + std::string(to_string(outcome.judged));
+    if (outcome.alert_received) text += ", alert: " + line["alert_received"].get<std::string>();
+    write(line_of(line), text);
+}
+
+void journal::note(const SSL& ssl, const reqauth::server_outcome& outcome, std::string_view alert_sent,
+                   std::string_view alert_received) {
+    json line = common(ssl, "connection", "server");
+    const reqauth::peer who = reqauth::peer_of(ssl);
+    const auto* agent = std::get_if<reqauth::flagged_peer>(&who);
+    line["offered"] = outcome.offered;
+    line["outcome"] = !outcome.offered ? "not_offered" : outcome.accepted ? "accepted" : "ignored";
+    line["certificate"] = named(outcome.certificate);
+    line["reason"] = agent != nullptr ? json() : json(to_string(std::get<reqauth::other_peer>(who).why));
+    line["subject"] = agent != nullptr ? json(agent->subject()) : json();
+    json names = json::array();
+    if (agent != nullptr)
+        for (const auto& name : agent->alt_names()) names.push_back(to_string(name));
+    line["san"] = std::move(names);
+    line["alert_sent"] = text_or_null(alert_sent);
+    line["alert_received"] = text_or_null(alert_received);
+    std::string text = quoted(line["server_name"]) + ": ";
+    if (agent != nullptr)
+        text += "an agent, " + agent->subject() + (agent->resumed() ? ", resumed" : "");
+    else
+        text += "no agent: " + line["reason"].get<std::string>();
+    if (!alert_sent.empty()) text += ", alert sent: " + std::string(alert_sent);
+    if (!alert_received.empty()) text += ", alert received: " + std::string(alert_received);
+    write(line_of(line), text);
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// reqauth-exec: runs a program that links OpenSSL, and has it offer or answer the flag. Whatever can be known to be
+// wrong is said before the program runs; then this process becomes the program.
+
+#include "hooks.hpp"
+#include "program.hpp"
+#include "settings.hpp"
+#include "tally.hpp"
+
+#include <reqauth/error.hpp>
+
+#include <CLI/CLI.hpp>
+#include <openssl/ssl.h>
+
+#include <cerrno>
+#include <memory>
+#include <span>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int failed_here = 125; // as with env and timeout: no program ran
+
+/// usage_error is a command line, or a file in it, that cannot be used.
+struct usage_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct command {
+    settings all;
+    bool anyway = false;
+    std::vector<char*> program; ///< and its arguments, and null
+};
+
+/// read_options gives nothing where --help was asked for.
+std::optional<command> read_options(std::span<char*> arguments) {
+    const auto end = std::ranges::find_if(arguments, [](const char* one) { return std::string_view(one) == "--"; });
+    command told;
+    settings& all = told.all;
+    CLI::App app("Runs a program that links OpenSSL, and has it offer the TLS flag request_client_auth, or answer it.\n"
+                 "reqauth-exec [OPTIONS] -- PROGRAM [ARGUMENTS]",
+                 "reqauth-exec");
+    std::string on_missing = "continue";
+    std::string on_invalid = "fail";
+    std::string ca_names = "on";
+    auto* certificate = app.add_option("--cert", all.certificate, "certificate, with its chain, in PEM");
+    auto* key = app.add_option("--key", all.key, "private key: PEM, or a provider's URI")->needs(certificate);
+    certificate->needs(key);
+    auto* provider =
+        app.add_option("--key-provider", all.providers, "an OpenSSL provider whose keys never ask a person");
+    auto* server = app.add_flag("--server", all.server, "the program is a server, and answers the flag");
+    auto* agents =
+        app.add_option("--bots-ca", all.agents, "trust anchors for clients that offer it: PEM, or a directory");
+    agents->needs(server)->excludes(certificate);
+    server->needs(agents)->excludes(certificate)->excludes(provider);
+    app.add_option("--crl", all.crl, "revoked agents, in PEM")->needs(server);
+    app.add_option("--on-missing", on_missing, "an agent without a certificate: continue, fail")
+        ->needs(server)
+        ->check(CLI::IsMember({"continue", "fail"}));
+    app.add_option("--on-invalid", on_invalid, "one whose certificate does not verify: fail, continue")
+        ->needs(server)
+        ->check(CLI::IsMember({"fail", "continue"}));
+    app.add_flag("--beside-required", all.beside_required,
+                 "accept the flag where the program requires a certificate of everybody")
+        ->needs(server);
+    app.add_option("--ca-names", ca_names, "name the agents' CAs in the request: on, off")
+        ->needs(server)
+        ->check(CLI::IsMember({"on", "off"}));
+    app.add_option("--session-age", all.session_age,
+                   "longest time from verification to the last resumption, in seconds")
+        ->needs(server);
+    app.add_option("--label", all.label, "keeps the sessions of one use apart from those of another");
+    app.add_option("--flag", all.flag, "number of the flag");
+    app.add_option("--extension", all.extension, "type of the extension");
+    app.add_flag("--verbose", all.verbose, "say on standard error what came of each connection");
+    app.add_option("--log", all.log, "append that to a file, a JSON object a line");
+    app.add_flag("--anyway", told.anyway, "run the program although it seems to use another TLS library");
+    try {
+        app.parse(static_cast<int>(end - arguments.begin()), arguments.data());
+    } catch (const CLI::CallForHelp&) {
+        std::fputs(app.help().c_str(), stdout);
+        return std::nullopt;
+    } catch (const CLI::ParseError& wrong) {
+        throw usage_error(std::string(wrong.what()) + "; see reqauth-exec --help, and put the program after --");
+    }
+    if (arguments.end() - end < 2)
+        throw usage_error("no program is given: reqauth-exec --cert FILE --key FILE -- PROGRAM ARGUMENTS");
+    if (!all.server && all.certificate.empty())
+        throw usage_error("no certificate is given: name --cert and --key, or --server and --bots-ca for a server");
+    all.require = on_missing == "fail";
+    all.invalid_is_anonymous = on_invalid == "continue";
+    all.ca_names = ca_names == "on";
+    told.program.assign(end + 1, arguments.end());
+    told.program.push_back(nullptr);
+    return told;
+}
+
+/// make_absolute, since the program may change its directory.
+void make_absolute(settings& all) {
+    for (std::string* path : {&all.certificate, &all.agents, &all.crl, &all.log})
+        if (!path->empty()) *path = fs::absolute(*path);
+    if (is_uri(all.key)) {
+        // The environment of a process is no place for it.
+        if (all.key.find("pin-value") != std::string::npos)
+            throw usage_error("--key has a PIN in it; name a file that has it: pin-source=file:/etc/agent.pin");
+    } else if (!all.key.empty()) {
+        all.key = fs::absolute(all.key);
+    }
+}
+
+/// try_files loads what the program will load: whatever is wrong with it is said here.
+void try_files(const settings& all) {
+    try {
+        const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(
+            SSL_CTX_new(all.server ? TLS_server_method() : TLS_client_method()), SSL_CTX_free);
+        if (context == nullptr) throw usage_error("OpenSSL has no memory, or a broken configuration");
+        if (all.server)
+            reqauth::server(server_options_of(all)).attach(*context, server_policy_of(all));
+        else
+            reqauth::client(client_policy_of(all)).attach(*context);
+    } catch (const reqauth::error& wrong) {
+        std::string text = wrong.what();
+        if (wrong.code() == reqauth::errc::passphrase && !is_uri(all.key))
+            text = "--key " + all.key +
+                   " is encrypted, and nobody can be asked; give one without passphrase, or a "
+                   "provider's URI";
+        if (wrong.code() == reqauth::errc::provider) text += " (here: --key-provider)";
+        // Within another reqauth-exec, that one has attached to this SSL_CTX first.
+        if (wrong.code() != reqauth::errc::already_attached) throw usage_error(text);
+    }
+    if (all.log.empty()) return;
+    const int file = open(all.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0) throw usage_error("--log " + all.log + ": " + std::strerror(errno));
+    close(file);
+}
+
+/// preload_library is beside this program, as it is built, or where it was installed.
+fs::path preload_library() {
+    const char* name = "libreqauth-preload.so";
+    const fs::path beside = fs::read_symlink("/proc/self/exe").parent_path() / name;
+    for (const fs::path& file : {beside, fs::path(REQAUTH_EXEC_LIBRARIES) / name})
+        if (fs::exists(file)) {
+            // LD_PRELOAD has no way to write these.
+            if (file.string().find_first_of(" :") != std::string::npos)
+                throw usage_error(file.string() + " has a space or a colon in its path, which LD_PRELOAD cannot have; "
+                                                  "install it elsewhere");
+            return file;
+        }
+    throw usage_error(std::string(name) + " is neither beside reqauth-exec nor in " REQAUTH_EXEC_LIBRARIES
+                                          "; install it again");
+}
+
+void set(const char* variable, const std::string& value) {
+    if (setenv(variable, value.c_str(), 1) != 0) throw usage_error("out of memory");
+}
+
+void prepare_environment(const settings& all) {
+    std::string preload = preload_library();
+    if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != '\0') {
+        // Within another reqauth-exec it is there already.
+        const std::string list = others;
+        preload = list.starts_with(preload) ? list : preload + ":" + list;
+    }
+    set("LD_PRELOAD", preload);
+    set(settings_variable, written(all));
+    const int file = make_tally();
+    if (file >= 0) set(tally_variable, std::to_string(getpid()) + ":" + std::to_string(file));
+}
+
+int complain(std::string what, int status) {
+    std::ranges::replace(what, '\n', ' ');
+    std::fprintf(stderr, "reqauth-exec: %s\n", what.c_str());
+    return status;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        auto told = read_options({argv, static_cast<std::size_t>(argc)});
+        if (!told) return 0;
+        make_absolute(told->all);
+        try_files(told->all);
+        const fs::path program = found(told->program.front());
+        check(program, !told->anyway);
+        prepare_environment(told->all);
+        execvp(program.c_str(), told->program.data());
+        return complain(program.string() + ": " + std::strerror(errno), 126);
+    } catch (const not_possible& why) {
+        return complain(why.what(), why.status);
+    } catch (const std::exception& failed) {
+        return complain(failed.what(), failed_here);
+    }
+}
