@@ -9,6 +9,7 @@ import threading
 
 PATIENCE = 60  # seconds, only so that a hang fails
 CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS, CERTIFICATE, CERTIFICATE_REQUEST, FINISHED = 1, 2, 8, 11, 13, 20
+COMPRESSED_CERTIFICATE = 25  # RFC 8879: of later OpenSSL, and a Certificate like any other here
 
 
 def why_not():
@@ -101,15 +102,18 @@ def capture(conversations, file):
 def read(conversations, keylog, file):
     """Fills in the handshake messages of the conversations, which have to be those that the key log is of."""
     capture(conversations, file)
-    fields = ['tcp.srcport', 'tcp.dstport', 'tls.handshake.type', 'tls.handshake.certificates_length']
+    fields = ['tcp.srcport', 'tcp.dstport', 'tls.handshake.type', 'tls.handshake.certificates_length', 'tls.compress_certificate.uncompressed_length']
     done = subprocess.run(['tshark', '-n', '-r', file, '-o', f'tls.keylog_file:{keylog}', '-Y', 'tls.handshake.type', '-T', 'fields',
                            *(argument for field in fields for argument in ('-e', field))],
                           capture_output=True, text=True, check=True, timeout=PATIENCE)
     for line in done.stdout.splitlines():
-        source, target, types, certificates = line.split('\t')
+        source, target, types, certificates, uncompressed = line.split('\t')
         of_client = target == '443'
         conversation = conversations[int(source if of_client else target) - 10000]
-        (conversation.client if of_client else conversation.server).extend(int(each) for each in types.split(','))
+        (conversation.client if of_client else conversation.server).extend(
+            CERTIFICATE if int(each) == COMPRESSED_CERTIFICATE else int(each) for each in types.split(','))
         if of_client and certificates:
             conversation.certificates += sum(int(each) for each in certificates.split(','))
+        elif of_client and uncompressed:  # with the lengths of an empty context and of the list
+            conversation.certificates += sum(int(each) - 4 for each in uncompressed.split(','))
     return conversations
