@@ -120,8 +120,14 @@ BREAKS = [
         ("lib/outcome.cpp", "    if (!exchange->witness.held || exchange->witness.leaf != now.leaf) return reason::not_witnessed;\n", ""),
     ]),
     ("the verify result of an agent is OK", [
-        (WITNESS, "else if (seen.held && !policy.verify_result_ok)", "else if (false)"),
+        (WITNESS, "else if (seen.held) // the session", "else if (false) // the session"),
         (HANDSHAKE, "SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);", "(void)0;"),
+    ]),
+    ("sessions keep the verify result that verify_result_ok shows", [
+        (WITNESS, "else if (seen.held) // the session", "else if (seen.held && !policy.verify_result_ok) // the session"),
+    ]),
+    ("verify_result_ok shows OK of what comes after the handshake", [
+        (HANDSHAKE, " && !exchange.shown_ok) {", ") {"),
     ]),
     ("a client takes an acknowledgement that it did not ask for", [
         ("lib/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
