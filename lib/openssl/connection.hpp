@@ -17,8 +17,8 @@ namespace reqauth::detail {
 struct considered {
     hello_random client_random{};
     sha256_digest extensions{}; ///< over its extensions, as they came
-    std::int64_t at = 0; ///< when it came, in seconds
-    bool wanted = false; ///< the predicate's answer
+    std::int64_t at = 0;        ///< when it came, in seconds
+    bool wanted = false;        ///< the predicate's answer
     sha256_digest scope{};
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "request.hpp"
 
+#include "../agent_text.hpp"
 #include "settings.hpp"
 
 #include <reqauth/http.hpp>
@@ -17,6 +18,7 @@ namespace reqauth_apache {
 namespace {
 
 using reqauth::flagged_peer;
+using namespace reqauth_modules;
 using kind = reqauth::subject_alt_name::kind;
 
 // All names there are: those of an agent are taken away before others are set.
@@ -24,31 +26,6 @@ constexpr std::array names = {
     "REQAUTH_OUTCOME", "REQAUTH_REASON",      "REQAUTH_VERIFY",           "REQAUTH_SUBJECT", "REQAUTH_ISSUER",
     "REQAUTH_SERIAL",  "REQAUTH_NOT_AFTER",   "REQAUTH_SAN_DNS",          "REQAUTH_SAN_URI", "REQAUTH_FINGERPRINT",
     "REQAUTH_RESUMED", "REQAUTH_CLIENT_CERT", "REQAUTH_CLIENT_CERT_CHAIN"};
-
-std::string hexadecimal(const std::array<std::uint8_t, 32>& octets) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    for (const std::uint8_t octet : octets) {
-        text += digits[octet >> 4U];
-        text += digits[octet & 15U];
-    }
-    return text;
-}
-
-std::string utc(std::chrono::system_clock::time_point when) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
-    std::tm parts{};
-    std::array<char, 32> text{};
-    if (gmtime_r(&seconds, &parts) == nullptr) return {};
-    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
-
-std::string names_of(const flagged_peer& agent, kind wanted) {
-    std::string text;
-    for (const auto& name : agent.alt_names())
-        if (name.type == wanted) text += (text.empty() ? "" : ",") + name.value; // no value has a comma
-    return text;
-}
 
 // A request that is for another virtual host than the handshake's is told nothing of the agent.
 bool is_misdirected(const server_rec* server, const connection& kept) { return kept.accepted && kept.server != server; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.hpp"
 
+#include "../agent_text.hpp"
+
 #include <reqauth/http.hpp>
 #include <reqauth/peer.hpp>
 
@@ -45,32 +47,8 @@ ngx_int_t give(ngx_http_request_t* request, ngx_http_variable_value_t* value, st
 }
 
 using reqauth::flagged_peer;
+using namespace reqauth_modules;
 using reqauth::peer;
-
-std::string hexadecimal(const std::array<std::uint8_t, 32>& octets) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    for (const std::uint8_t octet : octets) {
-        text += digits[octet >> 4U];
-        text += digits[octet & 15U];
-    }
-    return text;
-}
-
-std::string utc(std::chrono::system_clock::time_point when) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
-    std::tm parts{};
-    std::array<char, 32> text{};
-    if (gmtime_r(&seconds, &parts) == nullptr) return {};
-    return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
-
-std::string names_of(const flagged_peer& agent, reqauth::subject_alt_name::kind kind) {
-    std::string text;
-    for (const auto& name : agent.alt_names())
-        if (name.type == kind) text += (text.empty() ? "" : ",") + name.value; // no value has a comma
-    return text;
-}
 
 std::string client_cert_of(const ngx_http_request_t* request, const flagged_peer& agent, bool chain) {
     const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});

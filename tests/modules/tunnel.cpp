@@ -3,10 +3,11 @@
 // Takes plain connections, and carries each to a server over TLS as an agent: so whatever speaks HTTP can be one, with
 // any Host, and with HTTP/2.
 //
-//   tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2] [resume]
+//   tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2|http/1.1] [resume]
 //
-// Without a certificate it is a client without the flag. Prints the port that it has taken. With `resume` a connection
-// presents the last session that the server gave. It runs until it is killed.
+// Without a certificate it is a client without the flag. Prints the port that it has taken, and then for each connection
+// "resumed", "in full" or "failed". With `resume` one presents the last session that the server gave. It runs until it is
+// killed.
 
 #include <reqauth/client.hpp>
 
@@ -96,8 +97,12 @@ void carry(const settings& how, int near) {
             if (last && !how.agent) SSL_set_session(ssl.get(), last.get());
         }
         if (connect(far, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-            SSL_connect(ssl.get()) == 1)
+            SSL_connect(ssl.get()) == 1) {
+            std::puts(SSL_session_reused(ssl.get()) == 1 ? "resumed" : "in full");
             pump(ssl.get(), near, far);
+        } else {
+            std::puts("failed");
+        }
         SSL_shutdown(ssl.get());
     }
     close(far);
@@ -107,7 +112,8 @@ void carry(const settings& how, int near) {
 } // namespace
 
 int main(int argc, char** argv) try {
-    if (argc < 6) throw std::runtime_error("usage: tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2] [resume]");
+    if (argc < 6)
+        throw std::runtime_error("usage: tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2|http/1.1] [resume]");
     const std::vector<std::string_view> more(argv + 6, argv + argc);
     const auto said = [&](std::string_view word) { return std::ranges::find(more, word) != more.end(); };
     std::signal(SIGPIPE, SIG_IGN);
@@ -119,9 +125,13 @@ int main(int argc, char** argv) try {
     SSL_CTX_clear_mode(how.context, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(how.context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(how.context, keep);
-    constexpr std::array<unsigned char, 3> h2 = {2, 'h', '2'};
-    if (said("h2") && SSL_CTX_set_alpn_protos(how.context, h2.data(), h2.size()) != 0)
-        throw std::runtime_error("ALPN cannot be set");
+    for (const std::string_view protocol : {"h2", "http/1.1"}) {
+        if (!said(protocol)) continue;
+        std::vector<unsigned char> list(protocol.begin(), protocol.end());
+        list.insert(list.begin(), static_cast<unsigned char>(protocol.size()));
+        if (SSL_CTX_set_alpn_protos(how.context, list.data(), static_cast<unsigned>(list.size())) != 0)
+            throw std::runtime_error("ALPN cannot be set");
+    }
     if (how.agent) {
         reqauth::client_policy policy;
         policy.credential = reqauth::credential::from_files(argv[4], argv[5]);
