@@ -48,7 +48,6 @@ struct server_exchange {
     witnessed witness;           ///< of this handshake, or of the one whose session this one resumed
     bool vouched = false;        ///< the session that was resumed has a mark for just this outcome
     bool agents_session = false; ///< the session that was resumed is a flagged client's, whatever was decided now
-    bool shown_ok = false;       ///< the application was told X509_V_OK, as its policy says
 };
 
 /// client_exchange is a client's record of one handshake.

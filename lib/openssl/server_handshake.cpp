@@ -426,7 +426,7 @@ void on_handshake_event(const SSL* watched, int event, int value) {
                                                                       : std::span<const unsigned char>());
         } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
             kept->put_aside.handshake_ended(ssl);
-            server_exchange& exchange = kept->server;
+            const server_exchange& exchange = kept->server;
             // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
             const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
                                    (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
@@ -439,8 +439,7 @@ void on_handshake_event(const SSL* watched, int event, int value) {
                 // Another's result, or an earlier handshake's facts.
             } else if (!shown_ok && result == X509_V_OK && looked_at) {
                 SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
-            } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION && !exchange.shown_ok) {
-                exchange.shown_ok = true; // once: a post-handshake request may bring another certificate
+            } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION) {
                 SSL_set_verify_result(ssl, X509_V_OK);
             }
         } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {

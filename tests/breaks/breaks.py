@@ -126,9 +126,6 @@ BREAKS = [
     ("sessions keep the verify result that verify_result_ok shows", [
         (WITNESS, "else if (seen.held) // the session", "else if (seen.held && !policy.verify_result_ok) // the session"),
     ]),
-    ("verify_result_ok shows OK of what comes after the handshake", [
-        (HANDSHAKE, " && !exchange.shown_ok) {", ") {"),
-    ]),
     ("a client takes an acknowledgement that it did not ask for", [
         ("lib/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
     ]),

@@ -1110,9 +1110,8 @@ TEST_CASE("server / a session callback gives agents' sessions the application's 
         }
 }
 
-TEST_CASE(
-    "server / verify_result_ok / an agent that resumes -> X509_V_OK, and once: not of what comes after the handshake",
-    "[handshake][SEC-8]") {
+TEST_CASE("server / verify_result_ok / an agent that resumes -> X509_V_OK, and not of what comes after the handshake",
+          "[handshake][SEC-8]") {
     auto context = server_context();
     ask(*context, SSL_VERIFY_PEER | SSL_VERIFY_POST_HANDSHAKE, the_cast().customers_ca);
     SSL_CTX_set_verify(
