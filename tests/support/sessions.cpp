@@ -117,8 +117,13 @@ visited visit(SSL_CTX& server, SSL_CTX& client, const circumstance& how) {
     }
     visited found;
     // With early data a wrong age counts as a replay.
-    if (how.session != nullptr && !how.early_data)
+    if (how.session != nullptr && !how.early_data) {
+#if OPENSSL_VERSION_NUMBER < 0x30300000L
         SSL_SESSION_set_time(how.session, static_cast<long>(std::time(nullptr)));
+#else
+        SSL_SESSION_set_time_ex(how.session, std::time(nullptr));
+#endif
+    }
     if (how.session != nullptr && how.early_data) {
         found.early_data = shake_early(both, *how.session);
         found.good = found.early_data.good;
