@@ -139,6 +139,13 @@ TEST_CASE("README / ten lines for a server, ten for a client -> an agent is know
     CHECK(person.both.client.count(support::kind::certificate_request) == 0);
 }
 
+TEST_CASE("guide / certificates / a verifier that is strict, as Python is from 3.13 on -> good", "[guide]") {
+    certificates();
+    for (const std::string who : {"-CAfile server-ca.pem server.pem", "-CAfile agents-ca.pem agent.pem",
+                                  "-CAfile customers-ca.pem customer.pem"})
+        run("openssl verify -x509_strict " + who);
+}
+
 TEST_CASE("guide / server / agents and others -> each as it says", "[guide]") {
     certificates();
     const auto serving = server();
