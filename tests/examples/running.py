@@ -2,6 +2,7 @@
 """What the tests of the example programs share: a PKI, the two programs, and checks that are counted."""
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -35,7 +36,7 @@ def same(what, got, **wanted):
         check(f'{what}: {name} is {value!r}', name in got and got[name] == value, got)
 
 
-# A PKI, by the openssl program.
+# A PKI, by the openssl program: with options that 3.0 to 4.0 have, and no word of a configuration that came with it.
 
 home = tempfile.TemporaryDirectory(prefix='reqauth-programs-')
 
@@ -51,21 +52,71 @@ def write(name, data):
 
 
 def openssl(*arguments):
-    subprocess.run(['openssl', *arguments], check=True, cwd=home.name, capture_output=True, timeout=PATIENCE)
+    done = subprocess.run(['openssl', *arguments], cwd=home.name, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    if done.returncode != 0:
+        raise RuntimeError(f'openssl {" ".join(arguments)}: {done.stderr.decode()}')
 
 
-def authority(name):
-    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-            '-subj', f'/CN={name} CA', '-addext', 'keyUsage=critical,keyCertSign,cRLSign', '-keyout', f'{name}.key', '-out', f'{name}.pem')
+write('pki.conf', b'''[req]
+distinguished_name = subject
+string_mask = utf8only
+[subject]
+[ca]
+database = pki.index
+serial = pki.serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+countryName = optional
+organizationName = optional
+commonName = optional
+''')
+EC, RSA = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'), ('-newkey', 'rsa:2048')
+CA = ('basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign')  # Python from 3.13 on wants the second too
 
 
-def leaf(name, subject, issuer, names):
-    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-utf8', '-subj', subject,
-            '-keyout', f'{name}.key', '-out', f'{name}.csr')
-    # Python verifies strictly from 3.13 on, and wants the key identifiers too.
-    write(f'{name}.ext', f'subjectAltName={names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n'.encode())
-    openssl('x509', '-req', '-in', f'{name}.csr', '-CA', f'{issuer}.pem', '-CAkey', f'{issuer}.key', '-days', '2',
-            '-extfile', f'{name}.ext', '-out', f'{name}.pem')
+def request(name, subject, kind=EC):
+    """A key, and what its certificate is made of."""
+    openssl('req', '-new', *kind, '-noenc', '-utf8', '-config', 'pki.conf', '-subj', subject, '-keyout', f'{name}.key',
+            '-out', f'{name}.csr')
+
+
+def sign(name, issuer, *extensions, dates=None):
+    """NAME.pem of NAME.csr, of a CA or by itself. With `dates`, as YYYYMMDDHHMMSSZ, it is from one to the other."""
+    alone = issuer == name
+    write(f'{name}.ext', '\n'.join([*extensions, 'subjectKeyIdentifier=hash', *([] if alone else ['authorityKeyIdentifier=keyid']),
+                                    '']).encode())
+    if dates is None:
+        by = ['-signkey', f'{name}.key'] if alone else ['-CA', f'{issuer}.pem', '-CAkey', f'{issuer}.key']
+        openssl('x509', '-req', '-in', f'{name}.csr', *by, '-days', '2', '-extfile', f'{name}.ext', '-out', f'{name}.pem')
+        return
+    write('pki.index', b'')  # only `ca` takes dates before 3.4, and from there on nothing takes a number of days below 0
+    openssl('ca', '-batch', '-config', 'pki.conf', '-name', 'ca', '-cert', f'{issuer}.pem', '-keyfile', f'{issuer}.key', '-rand_serial',
+            '-notext', '-startdate', dates[0], '-enddate', dates[1], '-extfile', f'{name}.ext', '-in', f'{name}.csr', '-out', f'{name}.pem')
+
+
+def authority(name, subject=None, issuer=None):
+    request(name, subject or f'/CN={name} CA')
+    sign(name, issuer or name, *CA)
+
+
+def leaf(name, subject, issuer, names, kind=EC, dates=None):
+    request(name, subject, kind)
+    sign(name, issuer, f'subjectAltName={names}', dates=dates)
+
+
+EXPIRED = ('20200101000000Z', '20200102000000Z')
+
+
+def revocation_list(name, issuer, *revoked):
+    """A CRL of the CA, in the file `name`."""
+    write('pki.index', b'')
+    signer = ['-config', 'pki.conf', '-name', 'ca', '-cert', f'{issuer}.pem', '-keyfile', f'{issuer}.key']
+    for each in revoked:
+        openssl('ca', *signer, '-revoke', f'{each}.pem')
+    openssl('ca', *signer, '-gencrl', '-crldays', '2', '-out', name)
+    return path(name)
 
 
 for ca in ('servers', 'bots', 'customers', 'others'):
@@ -98,6 +149,18 @@ def thumbprint(name):
     with open(path(f'{name}.pem')) as pem:
         der = ssl.PEM_cert_to_DER_cert(pem.read())
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip('=')
+
+
+@functools.cache
+def terminals():
+    """Whether a pseudo-terminal can be had; the reason is printed where none can."""
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as why:
+        print(f'skipped: what needs a terminal: no pseudo-terminal can be had ({why.strerror}): is /dev/pts mounted?', flush=True)
+        return False
+    return True
 
 
 # The two programs.
@@ -213,6 +276,7 @@ def returns(what, server, name, *options, resumed, status=0, **wanted):
 def tls(server):
     """A TLS connection of Python's, for requests that no client makes."""
     context = ssl.create_default_context(cafile=path('servers.pem'))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default from 3.13 on
     raw = socket.create_connection(('127.0.0.1', server.port), timeout=PATIENCE)
     return context.wrap_socket(raw, server_hostname='localhost')
 
