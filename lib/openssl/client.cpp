@@ -71,7 +71,8 @@ void client::attach(SSL_CTX& context) const {
     const attached* there = attached_to(&context);
     if (there != nullptr && there->client != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already");
-    for (const credential& one : state_->side->current()->all) check_usable(probe.get(), one);
+    const auto credentials = state_->side->current(); // held meanwhile: another thread may replace them
+    for (const credential& one : credentials->all) check_usable(probe.get(), one);
     attached sides;
     sides.client = state_->side;
     sides.client_trust = std::make_shared<seen_trust>();
