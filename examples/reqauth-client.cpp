@@ -101,7 +101,8 @@ ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
     const char* name = options.server_name.c_str();
     const bool named = is_ip_address(options.server_name)
                            ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), name) == 1
-                           : SSL_set1_host(ssl.get(), name) == 1 && SSL_set_tlsext_host_name(ssl.get(), name) == 1;
+                           : X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl.get()), name, 0) == 1 &&
+                                 SSL_set_tlsext_host_name(ssl.get(), name) == 1;
     if (!named) throw usage_error("--servername " + options.server_name + " cannot be a server's name");
     if (!options.session_in.empty()) {
         const session_ptr session = read_session(options.session_in, options.server_name);

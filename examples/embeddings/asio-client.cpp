@@ -43,7 +43,7 @@ public:
     visit(net::io_context& io, net::ssl::context& tls, const std::string& host)
         : stream_(io, tls), request_("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n") {
         SSL_set_tlsext_host_name(stream_.native_handle(), host.c_str());
-        SSL_set1_host(stream_.native_handle(), host.c_str());
+        X509_VERIFY_PARAM_set1_host(SSL_get0_param(stream_.native_handle()), host.c_str(), 0);
         if (const auto last = std::exchange(session, {nullptr, SSL_SESSION_free}))
             reqauth::client::resume(*stream_.native_handle(), *last);
     }

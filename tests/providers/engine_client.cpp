@@ -75,7 +75,7 @@ int run(std::map<std::string, std::string>& options) {
     SSL* ssl = nullptr;
     BIO_get_ssl(connection.get(), &ssl);
     BIO_set_conn_hostname(connection.get(), options["--connect"].c_str());
-    must(SSL_set1_host(ssl, "localhost") == 1, "SSL_set1_host");
+    must(X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), "localhost", 0) == 1, "X509_VERIFY_PARAM_set1_host");
     const bool shaken = BIO_do_handshake(connection.get()) == 1;
     char octet = 0;
     if (shaken) {
