@@ -170,6 +170,7 @@ reqauth::server_policy hosts::policy_of(const host& each) const {
         if (options_.on_invalid == "continue") policy.when_offered = policy.when_offered.invalid_is_anonymous();
     }
     policy.ca_names = options_.ca_names == "on";
+    policy.beside_customers = true; // what it prints and serves goes by peer_of
     policy.beside_required = options_.beside_required;
     policy.session_id_context.assign(each.id_context.begin(), each.id_context.end());
     return policy;

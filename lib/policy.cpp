@@ -5,10 +5,11 @@ namespace reqauth::detail {
 
 namespace {
 
-// OpenSSL has resumed an agent's session where everybody must be somebody else: nothing else ends it.
+// OpenSSL has resumed an agent's session where a certificate that is there is taken for a customer's: nothing else ends
+// it.
 verdict ignored(const circumstances& now) noexcept {
     //= TLS-2
-    return now.agents_session && now.everyone_required ? verdict::refuse : verdict::ignore;
+    return now.agents_session && now.customers_asked ? verdict::refuse : verdict::ignore;
 }
 
 } // namespace
@@ -19,6 +20,7 @@ verdict decide(const circumstances& now) noexcept {
     //= SEC-5
     if (!now.same_server || !now.wanted) return ignored(now);
     //= SEC-7
+    if (now.customers_asked && !now.beside_customers) return ignored(now);
     if (now.everyone_required && !now.beside_required) return ignored(now);
     // Nothing vouches for it: an external PSK, or a session of another outcome. It cannot be undone.
     //= SEC-1

@@ -19,6 +19,8 @@ struct circumstances {
     bool wanted;            ///< the predicate did not turn it down
     bool same_server;       ///< and belongs to the server of the final SSL_CTX
     client_auth::mode asks; ///< the policy's when_offered
+    bool customers_asked;   ///< the SSL_CTX asks customers for a certificate, in the handshake or later
+    bool beside_customers;  ///< and the code there tells agents from customers
     bool everyone_required; ///< the SSL_CTX requires a certificate of everyone
     bool beside_required;   ///< and the policy lets agents in beside
     bool resumed;           ///< the handshake resumes a session: no CertificateRequest can be sent

@@ -67,9 +67,16 @@ struct server_policy {
     /// it makes a long message.
     bool ca_names = true;
 
-    /// On an SSL_CTX that *requires* a certificate of everyone the flag is ignored (SEC-7), unless
-    /// this says that agents may come in beside. Danger: what trusts the SSL_CTX to have verified a
-    /// customer then meets clients for which it did not.
+    /// On an SSL_CTX that asks customers for a certificate at all, the flag is ignored, unless this says that the code
+    /// there tells agents from customers (SEC-7). It asks where its verify mode, or that of the SSL, is not
+    /// SSL_VERIFY_NONE when the server decides. OpenSSL promises such code that a certificate that is there was verified
+    /// in the SSL_CTX's own trust, and of an agent's that is not so. Danger: code that goes by the presence of a
+    /// certificate, and does not look at SSL_get_verify_result, then takes agents for customers.
+    bool beside_customers = false;
+
+    /// On an SSL_CTX that *requires* a certificate of everyone the flag is ignored even so (SEC-7), unless this says
+    /// that agents may come in beside. Danger: what trusts the SSL_CTX to have verified a customer then meets clients
+    /// for which it did not.
     bool beside_required = false;
 
     /// Whether a key may be an anchor both here and in the SSL_CTX's own trust (RCA-13). Default: it

@@ -17,7 +17,7 @@ sha256_digest digest_of(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     hash all("libreqauth policy 1");
     all.number(static_cast<std::uint64_t>(auth.asks())).number(auth.lets_invalid_pass());
-    all.number(policy.ca_names).number(policy.beside_required).number(policy.shared_anchors);
+    all.number(policy.ca_names).number(policy.beside_customers).number(policy.beside_required).number(policy.shared_anchors);
     all.number(policy.verify_result_ok).number(policy.refuse_early_data);
     all.add({reinterpret_cast<const char*>(policy.session_id_context.data()), policy.session_id_context.size()});
     all.number(auth.agents().has_value());

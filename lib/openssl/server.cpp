@@ -98,6 +98,20 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
     return warnings;
 }
 
+// Where the flag would be ignored without a word. The verify mode of an SSL may still be another.
+//= SEC-7
+std::optional<std::string> ignored_here(const SSL_CTX& context, const server_policy& policy) {
+    const int mode = SSL_CTX_get_verify_mode(&context);
+    if (policy.when_offered.asks() == client_auth::mode::none || mode == SSL_VERIFY_NONE) return std::nullopt;
+    if (!policy.beside_customers)
+        return "the flag is ignored on this SSL_CTX, since it asks customers for a certificate (its verify mode); set "
+               "beside_customers if the code there tells agents from customers, by peer_of or SSL_get_verify_result";
+    if ((mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 && !policy.beside_required)
+        return "the flag is ignored on this SSL_CTX, since it requires a certificate of everyone; set beside_required if "
+               "agents may come in there";
+    return std::nullopt;
+}
+
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
@@ -169,6 +183,7 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
                         "; register the same on each, before attach");
     attachment result;
     result.warnings = compare_trust(context, policy);
+    if (auto why = ignored_here(context, policy)) result.warnings.push_back(std::move(*why));
 
     attached sides;
     sides.server = std::make_shared<attached_policy>(attached_policy{&context, listener_});
@@ -203,6 +218,7 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
         named.push_back(where.get());
         check_policy(one.policy);
         for (std::string& warning : compare_trust(*where->context, one.policy)) warnings.push_back(std::move(warning));
+        if (auto why = ignored_here(*where->context, one.policy)) warnings.push_back(std::move(*why));
         for (policies::entry& entry : entries)
             if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
     }

@@ -240,6 +240,8 @@ std::optional<alert> decide_now(SSL* ssl) {
                 .wanted = hello.wanted,
                 .same_server = kept->decided_by != nullptr,
                 .asks = policy.when_offered.asks(),
+                .customers_asked = mode != SSL_VERIFY_NONE,
+                .beside_customers = policy.beside_customers,
                 .everyone_required = (mode & everyone) == everyone && (mode & SSL_VERIFY_POST_HANDSHAKE) == 0,
                 .beside_required = policy.beside_required,
                 .resumed = resumed,

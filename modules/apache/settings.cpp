@@ -37,6 +37,7 @@ reqauth::server_policy policy_of(const settings& from) {
         policy.when_offered = policy.when_offered.invalid_is_anonymous();
     }
     policy.ca_names = from.ca_names.value_or(true);
+    policy.beside_customers = true; // the module tells mod_ssl who is an agent
     policy.beside_required = from.beside_required.value_or(false);
     return policy;
 }

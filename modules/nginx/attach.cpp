@@ -122,6 +122,7 @@ reqauth::server_policy policy_of(const host& one, trust_files& files) {
         settings.missing == missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);
     if (settings.invalid == invalid_continues) policy.when_offered = policy.when_offered.invalid_is_anonymous();
     policy.ca_names = settings.ca_names != 0;
+    policy.beside_customers = true; // $ssl_client_verify and what the module does tell agents from customers
     policy.beside_required = settings.beside_required != 0;
     return policy;
 }

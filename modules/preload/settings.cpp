@@ -52,6 +52,7 @@ reqauth::server_policy server_policy_of(const settings& all) {
     reqauth::server_policy policy;
     policy.when_offered = how;
     policy.ca_names = all.ca_names;
+    policy.beside_customers = true;
     policy.beside_required = all.beside_required;
     return policy;
 }

@@ -517,7 +517,7 @@ TEST_CASE("OpenSSL verify callbacks / one that admits everything", "[handshake][
         auto host = server_context();
         ask(*host, required, the_cast().agents_ca, admit);
         auto policy = requiring(agents());
-        policy.beside_required = policy.shared_anchors = true;
+        policy.beside_customers = policy.beside_required = policy.shared_anchors = true;
         if (!plain) attach(*host, policy);
         const auto client = flagged_client(the_cast().customer);
         const visited found = visit(*host, *client.context);

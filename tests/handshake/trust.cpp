@@ -14,6 +14,7 @@ namespace {
 reqauth::server_policy asking_for(const identity& ca) {
     reqauth::server_policy policy;
     policy.when_offered = reqauth::client_auth::request(trust_in(ca));
+    policy.beside_customers = true;
     return policy;
 }
 

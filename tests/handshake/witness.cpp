@@ -14,7 +14,7 @@ namespace {
 bool is_flagged(const pair& both) { return seen(both).starts_with("flagged"); }
 
 reqauth::server_policy tolerant() {
-    reqauth::server_policy policy;
+    reqauth::server_policy policy = asking();
     policy.when_offered = reqauth::client_auth::request(agents()).invalid_is_anonymous();
     return policy;
 }

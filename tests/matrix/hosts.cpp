@@ -63,24 +63,26 @@ visitor::visitor(bool flag, holds what) : context(support::client_context()) {
     reqauth::client(policy).attach(*context);
 }
 
-reqauth::server_policy listener::policy_of(demand what, const std::set<ca>& cas) {
+reqauth::server_policy listener::policy_of(demand what, const std::set<ca>& cas, bool beside) {
     std::string text;
     if (cas.contains(ca::agents)) text += support::pem(*the_cast().agents_ca.certificate);
     if (cas.contains(ca::other)) text += support::pem(*others().other_ca.certificate);
     const auto trust = made_.try_emplace(cas, reqauth::trust::from_pem(text)).first->second;
     reqauth::server_policy policy;
     policy.session_id_context = support::own_id_context();
+    policy.beside_customers = beside;
     if (what == demand::request) policy.when_offered = reqauth::client_auth::request(trust);
     if (what == demand::require) policy.when_offered = reqauth::client_auth::require(trust);
     return policy;
 }
 
-listener::listener(bool attached, const demands& policy, const demands& own, const trusted& cas) {
+listener::listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside)
+    : beside_(beside) {
     for (const std::size_t i : {0U, 1U}) {
         SSL_CTX& context = *contexts[i];
         const int required = own[i] == demand::require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         if (own[i] != demand::none) support::ask(context, SSL_VERIFY_PEER | required, the_cast().customers_ca);
-        if (attached) attachments_.push_back(server_.attach(context, policy_of(policy[i], cas[i])));
+        if (attached) attachments_.push_back(server_.attach(context, policy_of(policy[i], cas[i], beside[i])));
     }
     SSL_CTX_set_tlsext_servername_arg(contexts[0].get(), contexts[1].get());
     SSL_CTX_set_tlsext_servername_callback(
@@ -96,7 +98,8 @@ listener::listener(bool attached, const demands& policy, const demands& own, con
 
 void listener::replace(const demands& policy, const trusted& cas) {
     if (attachments_.empty()) return;
-    server_.replace({{attachments_[0], policy_of(policy[0], cas[0])}, {attachments_[1], policy_of(policy[1], cas[1])}});
+    server_.replace({{attachments_[0], policy_of(policy[0], cas[0], beside_[0])},
+                     {attachments_[1], policy_of(policy[1], cas[1], beside_[1])}});
 }
 
 outcome connect(const listener& at, visitor& who, const arrival& now, const manner& how, SSL_SESSION* session) {

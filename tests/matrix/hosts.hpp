@@ -20,6 +20,7 @@ namespace matrix {
 /// trusted is the CAs under which each host's agents are verified.
 using trusted = std::array<std::set<oracle::ca>, 2>;
 using demands = std::array<oracle::demand, 2>;
+using besides = std::array<bool, 2>;
 
 /// visitor is a kind of client: its SSL_CTX, and the session that it got last.
 class visitor {
@@ -43,18 +44,19 @@ private:
 class listener {
 public:
     /// Not `attached`: the library is not there.
-    listener(bool attached, const demands& policy, const demands& own, const trusted& cas);
+    listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside);
 
     void replace(const demands& policy, const trusted& cas);
 
     std::array<support::owned<SSL_CTX>, 2> contexts = {support::server_context(), support::server_context()};
 
 private:
-    reqauth::server_policy policy_of(oracle::demand what, const std::set<oracle::ca>& cas);
+    reqauth::server_policy policy_of(oracle::demand what, const std::set<oracle::ca>& cas, bool beside);
 
     std::map<std::set<oracle::ca>, reqauth::trust> made_;
     reqauth::server server_;
     std::vector<reqauth::attachment> attachments_;
+    besides beside_;
 };
 
 /// manner is what, by the requirements, changes nothing.

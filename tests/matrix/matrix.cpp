@@ -45,13 +45,14 @@ enum class reload { none, same, other };
 struct scene {
     demands policy;
     demands own;
+    matrix::besides beside;
     matrix::manner how;
     bool tls13;    ///< else the server negotiates TLS 1.2
     bool attached; ///< else the library is not there: what OpenSSL alone does (RCA-15)
     reload between;
 
     /// setup numbers what the SSL_CTXs are made from.
-    [[nodiscard]] auto setup() const { return std::tuple(policy, own, how, attached); }
+    [[nodiscard]] auto setup() const { return std::tuple(policy, own, beside, how, attached); }
 };
 
 // The sets of trust before a reload and after one with another.
@@ -61,7 +62,8 @@ const trusted other_trust = {{{ca::other}, {ca::agents}}};
 std::string text_of(const scene& of) {
     constexpr std::array reloads = {"no reload", "reload with the same", "reload with other trust"};
     return (of.attached ? "policies A " + text_of(of.policy[0]) + ", B " + text_of(of.policy[1]) : "no library") +
-           "; own A " + text_of(of.own[0]) + ", B " + text_of(of.own[1]) +
+           "; own A " + text_of(of.own[0]) + (of.beside[0] ? " and agents" : "") + ", B " + text_of(of.own[1]) +
+           (of.beside[1] ? " and agents" : "") +
            (of.how.stateful ? "; stateful" : "; stateless") + (of.how.retry ? "; retry; " : "; no retry; ") +
            reloads[static_cast<std::size_t>(of.between)];
 }
@@ -73,17 +75,18 @@ public:
 
     void play(const scene& as, const arrival& first, const std::optional<arrival>& second) {
         if (random_() % every_ != 0) return;
-        if (!last_ || as.setup() != last_->setup()) hosts_.emplace(as.attached, as.policy, as.own, first_trust);
+        if (!last_ || as.setup() != last_->setup()) 
+            hosts_.emplace(as.attached, as.policy, as.own, first_trust, as.beside);
         last_ = as;
 
         matrix::visitor& caller = visitors_.get(first.flag, first.certificate);
         caller.shelf.last.reset();
-        const site before{as.policy, as.own, first_trust};
+        const site before{as.policy, as.own, first_trust, as.beside};
         const std::string where = text_of(as) + "\n    " + text_of(first);
         judge(where, oracle::in_full(before, first), connect(as, first, nullptr));
         if (!second) return;
         const support::owned<SSL_SESSION> session = std::move(caller.shelf.last);
-        const site after{as.policy, as.own, as.between == reload::other ? other_trust : first_trust};
+        const site after{as.policy, as.own, as.between == reload::other ? other_trust : first_trust, as.beside};
         if (as.between != reload::none) hosts_->replace(as.policy, after.trusted);
         judge(where + "\n    then " + text_of(*second), oracle::again(before, first, after, *second),
               connect(as, *second, session.get()));
@@ -137,14 +140,26 @@ template <class Play> void each_policy(bool attached, Play play) {
             if (attached || (a == demand::none && b == demand::none)) play(std::array{a, b});
 }
 
+// Calls with and without agents beside the customers of each host that asks some.
+template <class Play> void each_beside(scene& as, Play play) {
+    for (const bool a : {false, true})
+        for (const bool b : {false, true}) {
+            as.beside = {a, b};
+            const bool matters = as.attached && (!a || as.own[0] != demand::none) && (!b || as.own[1] != demand::none);
+            if (matters || as.beside == matrix::besides{}) play();
+        }
+}
+
 void play_fresh(comparison& all, scene as) {
     for (const demand a : asks)
         for (const demand b : asks) {
             as.own = {a, b};
-            for (const bool tls13 : {true, false}) {
-                as.tls13 = tls13;
-                each_arrival(as, [&](const arrival& only) { all.play(as, only, std::nullopt); });
-            }
+            each_beside(as, [&] {
+                for (const bool tls13 : {true, false}) {
+                    as.tls13 = tls13;
+                    each_arrival(as, [&](const arrival& only) { all.play(as, only, std::nullopt); });
+                }
+            });
         }
 }
 
@@ -162,9 +177,11 @@ void play_resumed(comparison& all, scene as) {
                 as.own = own;
                 as.between = between;
                 as.tls13 = tls13;
-                each_arrival(as, [&](const arrival& first) {
-                    each_arrival(as, [&](const arrival& second) {
-                        if (second.certificate == first.certificate) all.play(as, first, second);
+                each_beside(as, [&] {
+                    each_arrival(as, [&](const arrival& first) {
+                        each_arrival(as, [&](const arrival& second) {
+                            if (second.certificate == first.certificate) all.play(as, first, second);
+                        });
                     });
                 });
             }
@@ -197,7 +214,7 @@ int main(int count, char** arguments) try {
         each_policy(attached, [&](const demands& policy) {
             for (const bool stateful : {false, true})
                 for (const bool retry : {false, true}) {
-                    const scene as{policy, {}, {stateful, retry}, true, attached, reload::none};
+                    const scene as{policy, {}, {}, {stateful, retry}, true, attached, reload::none};
                     play_fresh(all, as);
                     play_resumed(all, as);
                 }

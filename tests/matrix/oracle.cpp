@@ -12,10 +12,12 @@ std::size_t index(host where) { return where == host::b ? 1 : 0; }
 // TLS-5: under TLS 1.2 the client counts as one without the flag.
 bool flagged(const arrival& now) { return now.flag && now.tls13; }
 
-// RCA-2, and SEC-7: where everyone must have a certificate, the flag is ignored.
+// RCA-2, and SEC-7: where everyone must have a certificate, the flag is ignored, and where customers are asked, unless
+// the code there tells agents from them.
 bool accepted(const site& at, const arrival& now) {
     const std::size_t i = index(now.where);
-    return flagged(now) && at.policy[i] != demand::none && at.own[i] != demand::require;
+    return flagged(now) && at.policy[i] != demand::none &&
+           (at.own[i] == demand::none || (at.own[i] == demand::request && at.beside[i]));
 }
 
 // RCA-12: the flag's credential for an acknowledged request, the SSL_CTX's own certificate for any other.

@@ -15,10 +15,12 @@ enum class demand { none, request, require };
 enum class holds { none, agents, customers, both, other, expired }; ///< the CA of the client's certificate
 enum class ca { agents, other, customers };
 
-/// site is two virtual hosts, A and B. `own` is what an SSL_CTX asks of everyone, under the customers' CA.
+/// site is two virtual hosts, A and B. `own` is what an SSL_CTX asks of everyone, under the customers' CA; `beside` says
+/// that the code there tells agents from customers.
 struct site {
     std::array<demand, 2> policy, own;
     std::array<std::set<ca>, 2> trusted; ///< the CAs under which each host's agents are verified
+    std::array<bool, 2> beside;
 };
 
 /// arrival is one connection. With `both`, and with `expired`, the flag's credential is an agent's, and the

@@ -45,12 +45,13 @@ struct arguments {
 };
 
 constexpr matrix::demands own = {demand::none, demand::request};
+constexpr matrix::besides beside = {true, true};
 
 // What the reloads go round in: other trust, another mode, and back to the first.
 const std::array<site, 3> configurations = {{
-    {{demand::request, demand::require}, own, {{{ca::agents}, {ca::agents, ca::other}}}},
-    {{demand::request, demand::require}, own, {{{ca::other}, {ca::agents}}}},
-    {{demand::require, demand::none}, own, {{{ca::agents}, {ca::agents, ca::other}}}},
+    {{demand::request, demand::require}, own, {{{ca::agents}, {ca::agents, ca::other}}}, beside},
+    {{demand::request, demand::require}, own, {{{ca::other}, {ca::agents}}}, beside},
+    {{demand::require, demand::none}, own, {{{ca::agents}, {ca::agents, ca::other}}}, beside},
 }};
 
 /// range is the generations of which one was in force. A generation is one reload more.
@@ -63,7 +64,7 @@ struct range {
 class soak {
 public:
     explicit soak(const arguments& how)
-        : how_(how), hosts_(true, configurations[0].policy, own, configurations[0].trusted) {
+        : how_(how), hosts_(true, configurations[0].policy, own, configurations[0].trusted, beside) {
         for (auto& context : hosts_.contexts) stateful_.keep_sessions(*context);
     }
 

@@ -95,12 +95,14 @@ owned<SSL_CTX> attached_client(const reqauth::client_policy& policy) {
 
 reqauth::server_policy asking() {
     reqauth::server_policy policy;
+    policy.beside_customers = true; // tests tell by peer_of
     policy.when_offered = reqauth::client_auth::request(agents());
     return policy;
 }
 
 reqauth::server_policy demanding() {
     reqauth::server_policy policy;
+    policy.beside_customers = true;
     policy.when_offered = reqauth::client_auth::require(agents());
     return policy;
 }

@@ -46,7 +46,7 @@ void attach(SSL_CTX& context, const reqauth::server_policy& policy, const reqaut
 owned<SSL_CTX> attached_server(const reqauth::server_policy& policy, const reqauth::server_options& options = {});
 owned<SSL_CTX> attached_client(const reqauth::client_policy& policy = agent_policy());
 
-/// asking is the policy of most tests: request a certificate of the agents' CA.
+/// asking is the policy of most tests: request a certificate of the agents' CA, beside customers too.
 reqauth::server_policy asking();
 /// demanding requires one.
 reqauth::server_policy demanding();

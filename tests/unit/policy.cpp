@@ -13,12 +13,14 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
     int accepted = 0;
     int refused = 0;
     int ignored = 0;
-    for (unsigned bits = 0; bits < 256; ++bits) {
+    for (unsigned bits = 0; bits < 1024; ++bits) {
         for (const mode asks : {mode::none, mode::request, mode::require}) {
             const circumstances now{.offered = (bits & 1) != 0,
                                     .wanted = (bits & 2) != 0,
                                     .same_server = (bits & 4) != 0,
                                     .asks = asks,
+                                    .customers_asked = (bits & 256) != 0,
+                                    .beside_customers = (bits & 512) != 0,
                                     .everyone_required = (bits & 8) != 0,
                                     .beside_required = (bits & 16) != 0,
                                     .resumed = (bits & 32) != 0,
@@ -26,12 +28,14 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
                                     .agents_session = (bits & 128) != 0};
             // Only a resumed session can be an agent's, and only an agent's can be vouched for.
             if ((now.agents_session && !now.resumed) || (now.vouched && !now.agents_session)) continue;
+            if (now.everyone_required && !now.customers_asked) continue; // to require is to ask
             const verdict decided = decide(now);
             CAPTURE(bits, static_cast<int>(asks));
             const bool passed_over = !now.offered || !now.wanted || !now.same_server || asks == mode::none ||
+                                     (now.customers_asked && !now.beside_customers) ||
                                      (now.everyone_required && !now.beside_required);
-            if (passed_over && now.everyone_required && now.agents_session) {
-                CHECK(decided == verdict::refuse); // an agent is nobody whom everyone's trust has verified
+            if (passed_over && now.customers_asked && now.agents_session) {
+                CHECK(decided == verdict::refuse); // an agent is nobody whom the SSL_CTX's own trust has verified
                 ++refused;
             } else if (passed_over) {
                 CHECK(decided == verdict::ignore);
@@ -46,9 +50,11 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
         }
     }
     // Four ways to come: in full, or resuming a session that is nobody's, an agent's, or a vouched agent's.
-    CHECK(accepted == 3 * 4 + 3 * 2);
-    CHECK(refused == 3 * 2 + 46 * 2);
-    CHECK(accepted + refused + ignored == 4 * 32 * 3);
+    // Seven SSL_CTXs take the flag: four that ask nobody else, two that ask customers and tell them apart, and one that
+    // requires them and lets agents in beside.
+    CHECK(accepted == 7 * 4 + 7 * 2);
+    CHECK(refused == 7 * 2 + 186 * 2);
+    CHECK(accepted + refused + ignored == 4 * 96 * 3);
 }
 
 TEST_CASE("client_auth / invalid_is_anonymous -> a copy that says so, and the original unchanged", "[unit]") {
