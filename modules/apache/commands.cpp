@@ -96,10 +96,20 @@ template <setter Set, bool Everywhere> const char* take(cmd_parms* command, void
     }
 }
 
+// mod_ssl's own directive: httpd gives it to each module that has one of this name. mod_ssl tells nobody what it says of
+// a place; and it looks there whether the connection's verify mode is that strong already, not whether a customer came.
+const char* note_verify_client(cmd_parms* command, void* place, const char* argument) noexcept {
+    if (ap_find_linked_module("mod_ssl.c") == nullptr) return "SSLVerifyClient is of mod_ssl: load it (a2enmod ssl)";
+    if (command->path != nullptr)
+        static_cast<place_settings*>(place)->requires_customer =
+            ap_cstr_casecmp(argument, "require") == 0 || ap_cstr_casecmp(argument, "on") == 0;
+    return nullptr;
+}
+
 // Apache's macros for this need designated initializers in C++, which they do not use there.
 command_rec command(const char* name, const char* (*function)(cmd_parms*, void*, const char*) noexcept,
-                    const char* help) {
-    return {name, reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(function)), nullptr, RSRC_CONF, TAKE1,
+                    const char* help, int places = RSRC_CONF) {
+    return {name, reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(function)), nullptr, places, TAKE1,
             help}; // NOLINT
 }
 
@@ -124,6 +134,7 @@ const command_rec commands[] = {
     command("ReqAuthSessionAge", take<set_session_age, once>, "seconds for which a verification counts in sessions"),
     command("ReqAuthFlag", take<set_flag, once>, "the number of the flag request_client_auth"),
     command("ReqAuthExtension", take<set_extension, once>, "the type of the extension tls_flags"),
+    command("SSLVerifyClient", note_verify_client, "as mod_ssl has it", RSRC_CONF | OR_AUTHCFG),
     command_rec{}};
 
 } // namespace reqauth_apache

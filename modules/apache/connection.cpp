@@ -3,6 +3,7 @@
 
 #include "request.hpp"
 #include "server.hpp"
+#include "settings.hpp"
 
 #include <openssl/x509.h>
 
@@ -114,6 +115,17 @@ apr_status_t settle_filter(ap_filter_t* filter, apr_bucket_brigade* brigade, ap_
 connection* connection_of(const conn_rec* c) noexcept {
     const conn_rec* const carrier = c->master != nullptr ? c->master : c;
     return static_cast<connection*>(ap_get_module_config(carrier->conn_config, &reqauth_module));
+}
+
+reqauth_modules::standing standing_of(const connection& kept, const server_rec* host,
+                                      bool place_requires_customer) noexcept {
+    const settings& own = settings_of(host);
+    return reqauth_modules::standing_at({.accepted = kept.accepted, .verified = kept.agent.has_value()},
+                                        {.elsewhere = kept.server != host,
+                                         .requires_customer = requires_customer(host),
+                                         .agents_beside = own.beside_required.value_or(false),
+                                         .misdirected_is_421 = own.misdirected_is_421.value_or(false),
+                                         .place_requires_customer = place_requires_customer});
 }
 
 bool hides_certificate(const conn_rec* c) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "../standing.hpp"
 #include "apache.hpp"
 
 #include <reqauth/peer.hpp>
@@ -50,6 +51,10 @@ apr_status_t settle_filter(ap_filter_t* filter, apr_bucket_brigade* brigade, ap_
 
 /// connection_of gives it for the connection, or for that which carries an HTTP/2 stream; null where there is none.
 connection* connection_of(const conn_rec* c) noexcept;
+
+/// standing_of says what the client of a connection is at a virtual host, or at a place in it.
+reqauth_modules::standing standing_of(const connection& kept, const server_rec* host,
+                                      bool place_requires_customer = false) noexcept;
 
 /// hides_certificate says whether mod_ssl's words on the client's certificate are to read as without one.
 bool hides_certificate(const conn_rec* c) noexcept;

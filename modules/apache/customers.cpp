@@ -2,6 +2,7 @@
 #include "customers.hpp"
 
 #include "connection.hpp"
+#include "settings.hpp"
 
 #include <string_view>
 
@@ -144,6 +145,14 @@ int replace_lookups(apr_pool_t*, apr_pool_t*, apr_pool_t*) noexcept {
 
 int before_access(request_rec* r) noexcept {
     return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
+        const connection* const client = connection_of(r->connection);
+        using reqauth_modules::standing;
+        if (client != nullptr && client->settled &&
+            standing_of(*client, r->server, requires_customer(r)) == standing::refused) {
+            ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                          "SSLVerifyClient require: this place is for customers, and the client came in by its flag");
+            return HTTP_FORBIDDEN;
+        }
         if (!hides_certificate(r->connection)) return DECLINED;
         before_mod_ssl& kept = remember(r);
         kept.user = r->user;

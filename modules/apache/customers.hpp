@@ -16,7 +16,8 @@
 // | SSLOptions +StdEnvVars, +ExportCertData                    | clean_environment takes them away after it             |
 // | SSLOptions +FakeBasicAuth                                  | the Authorization field is put back after it           |
 // | SSLUserName                                                | the request's user is put back after it                |
-// | SSLVerifyClient in a directory: a post-handshake request   | 403, and the connection ends: it is not to have two    |
+// | SSLVerifyClient require in a directory                     | 403 before it                                          |
+// | another one there: a post-handshake request                | 403, and the connection ends: it is not to have two    |
 // |                                                            |   identities                                           |
 //
 // What is left is code that takes the SSL itself from mod_ssl and looks at the certificate and not at the result.

@@ -37,6 +37,11 @@ void register_hooks(apr_pool_t* pool) {
 } // namespace
 
 // "module" alone begins a C++20 module to clang.
-module_struct reqauth_module = {
-    STANDARD20_MODULE_STUFF,  nullptr,        nullptr, reqauth_apache::create_settings, reqauth_apache::merge_settings,
-    reqauth_apache::commands, register_hooks, 0};
+module_struct reqauth_module = {STANDARD20_MODULE_STUFF,
+                                reqauth_apache::create_place_settings,
+                                reqauth_apache::merge_place_settings,
+                                reqauth_apache::create_settings,
+                                reqauth_apache::merge_settings,
+                                reqauth_apache::commands,
+                                register_hooks,
+                                0};

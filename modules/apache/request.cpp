@@ -27,13 +27,12 @@ constexpr std::array names = {
     "REQAUTH_SERIAL",  "REQAUTH_NOT_AFTER",   "REQAUTH_SAN_DNS",          "REQAUTH_SAN_URI", "REQAUTH_FINGERPRINT",
     "REQAUTH_RESUMED", "REQAUTH_CLIENT_CERT", "REQAUTH_CLIENT_CERT_CHAIN"};
 
-// A request that is for another virtual host than the handshake's is told nothing of the agent.
-bool is_misdirected(const server_rec* server, const connection& kept) { return kept.accepted && kept.server != server; }
-
 std::string value_of(const server_rec* server, const connection& kept, std::string_view name) {
-    const bool misdirected = is_misdirected(server, kept);
+    // A request that is for another virtual host than the handshake's is told nothing of the agent.
+    const standing is = standing_of(kept, server);
+    const bool misdirected = is == standing::stranger || is == standing::misdirected;
     const bool offered = kept.accepted || kept.why == reqauth::reason::ignored;
-    const bool is_agent = kept.agent && !misdirected;
+    const bool is_agent = is == standing::agent;
     if (name == "REQAUTH_OUTCOME")
         return misdirected ? "misdirected" : kept.accepted ? "accepted" : offered ? "ignored" : "not_offered";
     if (name == "REQAUTH_REASON") return is_agent ? "" : misdirected ? "misdirected" : std::string(to_string(kept.why));
@@ -51,7 +50,7 @@ std::string value_of(const server_rec* server, const connection& kept, std::stri
 // The agent to which this request may open something; null where there is none.
 const flagged_peer* agent_of(const request_rec* r) {
     const connection* const kept = connection_of(r->connection);
-    if (kept == nullptr || !kept->settled || !kept->agent || kept->server != r->server ||
+    if (kept == nullptr || !kept->settled || standing_of(*kept, r->server) != standing::agent ||
         !settings_of(r->server).on.value_or(false) || !is_still_the_agents(r->connection))
         return nullptr;
     return &*kept->agent;
@@ -161,12 +160,14 @@ int introduce(request_rec* r) noexcept {
                 else
                     apr_table_set(table, name, value.c_str());
         }
-        if (is_misdirected(r->server, *kept) && own.misdirected_is_421.value_or(false)) {
+        switch (standing_of(*kept, r->server)) {
+        case standing::misdirected:
             ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                           "misdirected: the handshake of this agent's connection was for another virtual host");
             return HTTP_MISDIRECTED_REQUEST;
+        case standing::refused: return HTTP_FORBIDDEN;
+        default: return DECLINED;
         }
-        return DECLINED;
     });
 }
 

@@ -5,7 +5,7 @@
 
 #include <reqauth/error.hpp>
 
-#include <set>
+#include <map>
 
 namespace reqauth_apache {
 
@@ -13,7 +13,7 @@ namespace {
 
 struct generation {
     reqauth::server listener;
-    std::set<const server_rec*> attached = {};
+    std::map<const server_rec*, int> attached = {}; ///< with the verify mode of its SSL_CTX
 };
 
 // Of the configuration that is in force. Written while Apache reads its configuration, in one thread.
@@ -52,7 +52,7 @@ int attach(server_rec* server, apr_pool_t*, int is_proxy, SSL_CTX* context) noex
             throw reqauth::error(reqauth::errc::openssl, "an SSL_CTX takes no data");
         const reqauth::attachment attached =
             current->listener.attach(*context, own.policy.value_or(reqauth::server_policy()));
-        current->attached.insert(server);
+        current->attached[server] = SSL_CTX_get_verify_mode(context);
         if (!is_first_reading())
             for (const std::string& warning : attached.warnings)
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s",
@@ -88,6 +88,12 @@ int look_back(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept 
 
 server_rec* server_of(const SSL* ssl) noexcept {
     return static_cast<server_rec*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), context_index()));
+}
+
+bool requires_customer(const server_rec* server) noexcept {
+    if (current == nullptr) return false;
+    const auto there = current->attached.find(server);
+    return there != current->attached.end() && (there->second & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
 }
 
 bool is_at_work() noexcept { return current != nullptr; }

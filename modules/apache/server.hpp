@@ -19,6 +19,9 @@ int look_back(apr_pool_t* pool, apr_pool_t* log, apr_pool_t* temporary, server_r
 /// server_of gives the virtual host whose SSL_CTX the handshake ended on; null where nothing is attached to it.
 server_rec* server_of(const SSL* ssl) noexcept;
 
+/// requires_customer says whether mod_ssl requires a certificate of everybody there (SSLVerifyClient require).
+bool requires_customer(const server_rec* server) noexcept;
+
 /// is_first_reading says whether this is a configtest, or the first of the two times that Apache reads its configuration
 /// at start, when messages go to the terminal.
 bool is_first_reading() noexcept;

@@ -71,6 +71,19 @@ void* merge_settings(apr_pool_t* pool, void* base, void* over) {
     return merged;
 }
 
+void* create_place_settings(apr_pool_t* pool, char*) { return make<place_settings>(pool); }
+
+void* merge_place_settings(apr_pool_t* pool, void* base, void* over) {
+    const auto* const own = static_cast<const place_settings*>(over);
+    return make<place_settings>(pool, *(own->requires_customer ? own : static_cast<const place_settings*>(base)));
+}
+
+bool requires_customer(const request_rec* r) noexcept {
+    const auto* const place =
+        static_cast<const place_settings*>(ap_get_module_config(r->per_dir_config, &reqauth_module));
+    return place->requires_customer.value_or(false);
+}
+
 settings& settings_of(const server_rec* server) {
     return *static_cast<settings*>(ap_get_module_config(server->module_config, &reqauth_module));
 }

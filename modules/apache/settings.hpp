@@ -52,7 +52,18 @@ struct settings {
     std::optional<reqauth::server_policy> policy = {};
 };
 
+/// place_settings is what mod_ssl's SSLVerifyClient says of a place, as a <Location>, and in .htaccess.
+struct place_settings {
+    std::optional<bool> requires_customer = {};
+};
+
 extern const command_rec commands[];
+
+void* create_place_settings(apr_pool_t* pool, char* place);
+void* merge_place_settings(apr_pool_t* pool, void* base, void* over);
+
+/// requires_customer says whether the place of a request does, by SSLVerifyClient require.
+bool requires_customer(const request_rec* r) noexcept;
 
 void* create_settings(apr_pool_t* pool, server_rec* server);
 void* merge_settings(apr_pool_t* pool, void* base, void* over);

@@ -53,6 +53,11 @@ int settings_index() {
     return index;
 }
 
+int names_index() {
+    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    return index;
+}
+
 // Trust.
 
 /// trust_files loads each set of files once, however many server {} inherit it.
@@ -154,30 +159,46 @@ wrong say_of_attach(const host& one, const reqauth::error& failed) {
 
 // The end of a handshake.
 
+/// keep_names has nginx look for no server {} by Host on this connection: its requests are at the server {} of the
+/// handshake until `judge` has looked. Without memory nginx looks, and answers 400 where customers are asked.
+void keep_names(SSL& ssl, ngx_connection_t& connection, ngx_http_connection_t& http) {
+    ngx_http_addr_conf_t* const there = http.addr_conf;
+    if (there->virtual_names == nullptr) return;
+    auto* own = static_cast<ngx_http_addr_conf_t*>(ngx_palloc(connection.pool, sizeof(ngx_http_addr_conf_t)));
+    if (own == nullptr || SSL_set_ex_data(&ssl, names_index(), there->virtual_names) != 1) return;
+    *own = *there;
+    own->virtual_names = nullptr;
+    http.addr_conf = own;
+}
+
 /// serve_as_agent has nginx serve an agent's connection by the server {} without its ssl_verify_client.
 ///
 /// nginx asks SSL_get_verify_result before each request and answers 400 where it is not X509_V_OK, but only if the
 /// server {} of the request has ssl_verify_client. Of an agent the result is 50, and stays so (SEC-8): what is changed is
 /// which configuration the connection's requests begin with, a copy that differs in this one setting. So no
 /// check of customers is weaker than it was. A Host that names another server {} leads to that one's own
-/// configuration, where nginx answers 421 or 400 if it has ssl_verify_client.
-void serve_as_agent(const SSL* ssl, const server_settings& host) {
-    if (host.for_agents == nullptr) return;
-    const auto outcome = reqauth::server_outcome_of(*ssl);
+/// configuration, where nginx answers 421 if it has ssl_verify_client.
+///
+/// On a connection without a server name nginx finds the server {} by Host alone, also the one where it is already, and
+/// would lose the copy. There `judge` looks.
+void serve_as_agent(SSL& ssl, const server_settings& host) {
+    if (host.enabled == 0) return;
+    const auto outcome = reqauth::server_outcome_of(ssl);
     if (!outcome.accepted) return;
     // Where everybody needs a certificate, only an agent that has shown a good one comes in. OpenSSL calls this before
     // the library takes the handshake for ended; that it is a flagged_peer is asked again at each request.
     //= SEC-7
     using answer = reqauth::server_outcome::answer;
     if (host.ssl_verify_client == verify_on &&
-        (SSL_get0_peer_certificate(ssl) == nullptr ||
+        (SSL_get0_peer_certificate(&ssl) == nullptr ||
          (outcome.certificate != answer::awaited && outcome.certificate != answer::verified)))
         return;
-    const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(ssl, ngx_ssl_connection_index));
+    auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(&ssl, ngx_ssl_connection_index));
     // After the handshake, data is no longer what it was in nginx's own servername callback.
     if (connection == nullptr || connection->ssl == nullptr || connection->ssl->handshaked) return;
-    auto* of_connection = static_cast<ngx_http_connection_t*>(connection->data);
-    if (of_connection->conf_ctx == host.as_configured) of_connection->conf_ctx = host.for_agents;
+    auto* http = static_cast<ngx_http_connection_t*>(connection->data);
+    if (host.for_agents != nullptr && http->conf_ctx == host.as_configured) http->conf_ctx = host.for_agents;
+    if (http->ssl_servername == nullptr) keep_names(ssl, *connection, *http);
 }
 
 /// log_refusal says why a handshake fails: nginx itself knows only that it does.
@@ -194,7 +215,8 @@ void log_refusal(const SSL* ssl) {
 extern "C" void on_handshake_event(const SSL* ssl, int event, int value) {
     const server_settings* host = settings_of(ssl);
     if (host == nullptr) return;
-    if (event == SSL_CB_HANDSHAKE_DONE) serve_as_agent(ssl, *host);
+    // OpenSSL hands out its own object.
+    if (event == SSL_CB_HANDSHAKE_DONE) serve_as_agent(const_cast<SSL&>(*ssl), *host); // NOLINT
     if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) log_refusal(ssl);
     if (host->nginx_info_callback != nullptr) host->nginx_info_callback(ssl, event, value);
 }
@@ -219,11 +241,11 @@ ngx_http_conf_ctx_t* without_verify(ngx_pool_t& pool, const host& one) {
 void watch(ngx_pool_t& pool, const host& one) {
     server_settings& settings = *one.settings;
     SSL_CTX* context = one.ssl->ssl.ctx;
-    settings.ssl_verify_client = one.ssl->verify;
     settings.as_configured = one.server->ctx;
     if (settings.enabled != 0 && one.ssl->verify != 0) settings.for_agents = without_verify(pool, one);
     settings.nginx_info_callback = SSL_CTX_get_info_callback(context);
-    if (settings_index() < 0 || SSL_CTX_set_ex_data(context, settings_index(), &settings) != 1) throw std::bad_alloc();
+    if (settings_index() < 0 || names_index() < 0 || SSL_CTX_set_ex_data(context, settings_index(), &settings) != 1)
+        throw std::bad_alloc();
     SSL_CTX_set_info_callback(context, on_handshake_event);
 }
 
@@ -240,6 +262,7 @@ std::vector<host> hosts_of(ngx_conf_t& configuration) {
         void** of_server = servers[each]->ctx->srv_conf;
         const host one{servers[each], static_cast<ngx_http_ssl_srv_conf_t*>(of_server[ngx_http_ssl_module.ctx_index]),
                        static_cast<server_settings*>(of_server[ngx_http_reqauth_module.ctx_index]), hosts.size()};
+        one.settings->ssl_verify_client = one.ssl->verify;
         if (one.ssl->ssl.ctx != nullptr) {
             hosts.push_back(one);
         } else {
@@ -338,6 +361,10 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
 
 server_settings* settings_of(const SSL* ssl) {
     return static_cast<server_settings*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), settings_index()));
+}
+
+ngx_http_virtual_names_t* names_kept_from_nginx(const SSL* ssl) {
+    return static_cast<ngx_http_virtual_names_t*>(SSL_get_ex_data(ssl, names_index()));
 }
 
 ngx_int_t attach_all(ngx_conf_t* configuration) try {

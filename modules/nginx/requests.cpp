@@ -2,6 +2,7 @@
 #include "settings.hpp"
 
 #include "../agent_text.hpp"
+#include "../standing.hpp"
 
 #include <reqauth/http.hpp>
 #include <reqauth/peer.hpp>
@@ -10,8 +11,10 @@
 
 #include <chrono>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace reqauth_nginx {
 
@@ -21,9 +24,20 @@ const SSL* ssl_of(const ngx_http_request_t* request) {
     return request->connection->ssl != nullptr ? request->connection->ssl->connection : nullptr;
 }
 
-/// is_misdirected says whether the request is served by another server {} than the one that the handshake chose.
-bool is_misdirected(const ngx_http_request_t* request, const SSL* ssl) {
-    return settings_of(ssl) != settings_of(request);
+using reqauth::flagged_peer;
+using reqauth::peer;
+using namespace reqauth_modules;
+
+/// standing_of says what the client of a connection, who is `who`, is at a server {}.
+standing standing_of(const SSL& ssl, const peer& who, const server_settings& host) {
+    const bool elsewhere = settings_of(&ssl) != &host;
+    return standing_at(
+        {.accepted = reqauth::server_outcome_of(ssl).accepted, .verified = std::holds_alternative<flagged_peer>(who)},
+        {.elsewhere = elsewhere,
+         // Where customers are asked at all, nginx itself answers 421 to whoever sent another server name.
+         .requires_customer = host.ssl_verify_client == verify_on || (elsewhere && host.ssl_verify_client != 0),
+         .agents_beside = host.beside_required != 0,
+         .misdirected_is_421 = host.misdirected == misdirected_is_421});
 }
 
 // Variables.
@@ -46,10 +60,6 @@ ngx_int_t give(ngx_http_request_t* request, ngx_http_variable_value_t* value, st
     return NGX_OK;
 }
 
-using reqauth::flagged_peer;
-using namespace reqauth_modules;
-using reqauth::peer;
-
 std::string client_cert_of(const ngx_http_request_t* request, const flagged_peer& agent, bool chain) {
     const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});
     if (const auto* fields = std::get_if<reqauth::client_cert_fields>(&found))
@@ -67,10 +77,10 @@ using of_agent = std::string (*)(const ngx_http_request_t*, const flagged_peer&)
 template <of_agent write>
 ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
     const SSL* ssl = ssl_of(request);
-    if (ssl == nullptr || is_misdirected(request, ssl)) return not_found(value);
+    if (ssl == nullptr) return not_found(value);
     const peer who = reqauth::peer_of(*ssl);
-    const auto* agent = std::get_if<flagged_peer>(&who);
-    return agent != nullptr ? give(request, value, write(request, *agent)) : not_found(value);
+    if (standing_of(*ssl, who, *settings_of(request)) != standing::agent) return not_found(value);
+    return give(request, value, write(request, std::get<flagged_peer>(who)));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
@@ -90,9 +100,11 @@ ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value
     const SSL* ssl = ssl_of(request);
     if (ssl == nullptr) return not_found(value);
     const auto outcome = reqauth::server_outcome_of(*ssl);
-    const bool misdirected = outcome.accepted && is_misdirected(request, ssl);
-    const peer who = misdirected ? reqauth::other_peer{} : reqauth::peer_of(*ssl);
-    return give(request, value, write({outcome, who, misdirected}));
+    peer who = reqauth::peer_of(*ssl);
+    const standing is = standing_of(*ssl, who, *settings_of(request));
+    const bool misdirected = is == standing::stranger || is == standing::misdirected;
+    if (misdirected) who = reqauth::other_peer{};
+    return give(request, value, write({outcome, std::move(who), misdirected}));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
@@ -169,18 +181,46 @@ ngx_str_t name_of(std::string_view text) {
     return {text.size(), reinterpret_cast<u_char*>(const_cast<char*>(text.data()))}; // nginx copies it
 }
 
-/// refuse answers 421 where reqauth_misdirected says so: RFC 9110 has it for a request on a connection that is not fit
-/// for it, and a client may then open another for that name. And where ssl_verify_client is on and reqauth_beside_required
-/// lets agents in, it answers as nginx does whoever is none.
-ngx_int_t refuse(ngx_http_request_t* request) try {
+/// named_by finds the server {} that a Host names among those of an address, as nginx does; null where none has it.
+/// Throws where a regular expression cannot be matched.
+const ngx_http_core_srv_conf_t* named_by(ngx_http_request_t* request, ngx_http_virtual_names_t& names) {
+    ngx_str_t& host = request->headers_in.server;
+    const void* found = ngx_hash_find_combined(&names.names, ngx_hash_key(host.data, host.len), host.data, host.len);
+    if (found != nullptr) return static_cast<const ngx_http_core_srv_conf_t*>(found);
+#if (NGX_PCRE)
+    for (ngx_uint_t each = 0; host.len != 0 && each < names.nregex; ++each) {
+        const ngx_int_t matched = ngx_http_regex_exec(request, names.regex[each].regex, &host);
+        if (matched == NGX_OK) return names.regex[each].server;
+        if (matched != NGX_DECLINED) throw std::runtime_error("a server_name cannot be matched");
+    }
+#endif
+    return nullptr;
+}
+
+ngx_int_t answer_for(const standing is) {
+    switch (is) {
+    case standing::misdirected: return NGX_HTTP_MISDIRECTED_REQUEST;
+    case standing::refused: return NGX_HTTPS_CERT_ERROR;
+    default: return NGX_DECLINED;
+    }
+}
+
+/// judge answers for requests of clients with the flag that may not be served: 421 (RFC 9110: a client may open another
+/// connection for that name), or 400, as nginx does where ssl_verify_client is on.
+ngx_int_t judge(ngx_http_request_t* request) try {
     const SSL* ssl = ssl_of(request);
     if (ssl == nullptr || !reqauth::server_outcome_of(*ssl).accepted) return NGX_DECLINED;
-    const server_settings& settings = *settings_of(request);
-    if (is_misdirected(request, ssl))
-        return settings.misdirected == misdirected_is_421 ? NGX_HTTP_MISDIRECTED_REQUEST : NGX_DECLINED;
-    //= SEC-7
-    if (settings.ssl_verify_client == verify_on && !std::holds_alternative<flagged_peer>(reqauth::peer_of(*ssl)))
-        return NGX_HTTPS_CERT_ERROR;
+    const peer who = reqauth::peer_of(*ssl);
+    ngx_http_virtual_names_t* names = names_kept_from_nginx(ssl);
+    const ngx_http_core_srv_conf_t* named = names != nullptr ? named_by(request, *names) : nullptr;
+    if (named == nullptr) return answer_for(standing_of(*ssl, who, *settings_of(request)));
+    const server_settings& host = *settings_of(*named);
+    const ngx_int_t answer = answer_for(standing_of(*ssl, who, host));
+    if (answer != NGX_DECLINED || &host == settings_of(request)) return answer;
+    request->srv_conf = named->ctx->srv_conf;
+    request->loc_conf = named->ctx->loc_conf;
+    const auto* location = static_cast<ngx_http_core_loc_conf_t*>(request->loc_conf[ngx_http_core_module.ctx_index]);
+    ngx_set_connection_log(request->connection, location->error_log);
     return NGX_DECLINED;
 } catch (const std::exception&) {
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -220,7 +260,7 @@ ngx_int_t add_refusals(ngx_conf_t* configuration) {
         ngx_http_conf_get_module_main_conf(configuration, ngx_http_core_module));
     auto* handler = static_cast<ngx_http_handler_pt*>(ngx_array_push(&main->phases[NGX_HTTP_POST_READ_PHASE].handlers));
     if (handler == nullptr) return NGX_ERROR;
-    *handler = refuse;
+    *handler = judge;
     return NGX_OK;
 }
 

@@ -54,9 +54,9 @@ struct server_settings {
     ngx_uint_t misdirected;
     std::array<place, static_cast<std::size_t>(directive::count)> places;
 
-    // What attach adds, for the SSL_CTX of this server {}.
-    void (*nginx_info_callback)(const SSL*, int, int);
+    // What attach adds.
     ngx_uint_t ssl_verify_client;
+    void (*nginx_info_callback)(const SSL*, int, int);
     ngx_http_conf_ctx_t* as_configured;
     ngx_http_conf_ctx_t* for_agents; ///< the same without ssl_verify_client; null where there is none
 
@@ -74,8 +74,16 @@ inline server_settings* settings_of(const ngx_http_request_t* request) {
     return static_cast<server_settings*>(request->srv_conf[ngx_http_reqauth_module.ctx_index]);
 }
 
+inline server_settings* settings_of(const ngx_http_core_srv_conf_t& server) {
+    return static_cast<server_settings*>(server.ctx->srv_conf[ngx_http_reqauth_module.ctx_index]);
+}
+
 /// settings_of gives the server {} whose SSL_CTX the handshake ended on; null where nothing is attached to it.
 server_settings* settings_of(const SSL* ssl);
+
+/// names_kept_from_nginx gives the names of the server {} at a connection's address where `judge` looks for them, and not
+/// nginx; null elsewhere.
+ngx_http_virtual_names_t* names_kept_from_nginx(const SSL* ssl);
 
 /// attach_all attaches the library to the SSL_CTXs of all server {} that a listening address shares with one where
 /// reqauth is on. Says in the log what is wrong, with file and line, and gives NGX_ERROR then.
