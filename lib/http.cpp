@@ -18,10 +18,12 @@ constexpr char folded(char c) noexcept {
 
 } // namespace
 
+bool is_spelling_of(std::string_view name, std::string_view field) noexcept {
+    return std::ranges::equal(name, field, {}, folded, folded);
+}
+
 bool is_client_cert_field(std::string_view name) noexcept {
-    constexpr auto same = [](char given, char known) { return folded(given) == known; };
-    return std::ranges::equal(name, std::string_view("client-cert"), same) ||
-           std::ranges::equal(name, std::string_view("client-cert-chain"), same);
+    return is_spelling_of(name, "client-cert") || is_spelling_of(name, "client-cert-chain");
 }
 
 std::string quoted(std::string_view text) {

@@ -74,8 +74,12 @@ struct client_cert_options {
 
 /// is_client_cert_field says whether a request's header field of this name is to be removed before the request goes
 /// on: Client-Cert and Client-Cert-Chain in any case, and what CGI, WSGI and the like fold into the same variable, as
-/// Client_Cert. Any octet that is neither a letter nor a digit counts as the hyphen.
+/// Client_Cert. Any octet that is neither a letter nor a digit counts as the hyphen. Trailer fields are to be removed as
+/// well, and so are these names in Connection, which lets the next proxy remove the field.
 [[nodiscard]] REQAUTH_EXPORT bool is_client_cert_field(std::string_view name) noexcept;
+
+/// is_spelling_of says the same of a field of your own that you set for the application behind, as X-Agent.
+[[nodiscard]] REQAUTH_EXPORT bool is_spelling_of(std::string_view name, std::string_view field) noexcept;
 
 /// quoted gives `text` in double quotes, as one string of a header field (RFC 8941), of JSON and of a log line: each
 /// \ and " has a \ before it, and an octet that is not printable ASCII is \\HH. For a subject or subject_alt_name

@@ -75,6 +75,9 @@ void set_beside_required(settings& to, cmd_parms* command, const char* argument)
 void set_misdirected(settings& to, cmd_parms* command, const char* argument) {
     put(command, to.misdirected_is_421, either(argument, "421", "empty"));
 }
+void set_trusts_inbound(settings& to, cmd_parms* command, const char* argument) {
+    put(command, to.trusts_inbound, either(argument, "on", "off"));
+}
 void set_session_age(settings& to, cmd_parms* command, const char* argument) {
     put(command, to.session_age, std::chrono::seconds(number<std::uint32_t>(argument, seven_days, "seconds")));
 }
@@ -106,6 +109,15 @@ const char* note_verify_client(cmd_parms* command, void* place, const char* argu
     return nullptr;
 }
 
+const char* take_header(cmd_parms* command, void*, const char* name, const char* variable) noexcept {
+    try {
+        settings_of(command->server).set(field_of(name, variable));
+        return nullptr;
+    } catch (const std::exception& failed) {
+        return apr_pstrcat(command->pool, command->cmd->name, ": ", failed.what(), nullptr);
+    }
+}
+
 // Apache's macros for this need designated initializers in C++, which they do not use there.
 command_rec command(const char* name, const char* (*function)(cmd_parms*, void*, const char*) noexcept,
                     const char* help, int places = RSRC_CONF) {
@@ -131,6 +143,10 @@ const command_rec commands[] = {
             "on or off: agents come in beside SSLVerifyClient require"),
     command("ReqAuthMisdirected", take<set_misdirected, everywhere>,
             "empty or 421: where Host is another virtual host than the handshake's"),
+    {"ReqAuthHeader", reinterpret_cast<cmd_func>(reinterpret_cast<void (*)()>(take_header)), nullptr, RSRC_CONF, TAKE12,
+     "a header field for the application behind, and the REQAUTH_... that it holds"}, // NOLINT
+    command("ReqAuthDangerTrustInboundFields", take<set_trusts_inbound, everywhere>,
+            "on or off: leaves Client-Cert and the fields of ReqAuthHeader as they came, behind a proxy"),
     command("ReqAuthSessionAge", take<set_session_age, once>, "seconds for which a verification counts in sessions"),
     command("ReqAuthFlag", take<set_flag, once>, "the number of the flag request_client_auth"),
     command("ReqAuthExtension", take<set_extension, once>, "the type of the extension tls_flags"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "customers.hpp"
+#include "fields.hpp"
 #include "request.hpp"
 #include "server.hpp"
 #include "settings.hpp"
@@ -22,6 +23,7 @@ void register_hooks(apr_pool_t* pool) {
     APR_OPTIONAL_HOOK(ssl, pre_handshake, prepare, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_register_input_filter("REQAUTH", settle_filter, nullptr, right_above_mod_ssl);
 
+    register_trailers_filter();
     ap_hook_post_read_request(introduce, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     ap_hook_expr_lookup(look_up_expression, nullptr, nullptr, APR_HOOK_FIRST);
     ap_hook_expr_lookup(look_up_customer, nullptr, nullptr, APR_HOOK_FIRST);

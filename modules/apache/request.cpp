@@ -2,6 +2,7 @@
 #include "request.hpp"
 
 #include "../agent_text.hpp"
+#include "fields.hpp"
 #include "settings.hpp"
 
 #include <reqauth/http.hpp>
@@ -99,18 +100,6 @@ const char* parse_require(cmd_parms* command, const char* line, const void**) no
     return nullptr;
 }
 
-void take_out_client_cert(request_rec* r) {
-    const auto is_other = [](void*, const char* name, const char*) -> int {
-        return reqauth::is_client_cert_field(name) ? 0 : 1;
-    };
-    if (apr_table_do(is_other, nullptr, r->headers_in, nullptr) != 0) return;
-    const auto take_out = [](void* header, const char* name, const char*) -> int {
-        if (reqauth::is_client_cert_field(name)) apr_table_unset(static_cast<apr_table_t*>(header), name);
-        return 1;
-    };
-    apr_table_do(take_out, r->headers_in, apr_table_copy(r->pool, r->headers_in), nullptr);
-}
-
 constexpr authz_provider require = {check_require, parse_require};
 
 } // namespace
@@ -142,11 +131,14 @@ std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const conn
     return said;
 }
 
+const char* variable_named(std::string_view name) noexcept {
+    const auto* const known = std::find(names.begin(), names.end(), name);
+    return known != names.end() ? *known : nullptr;
+}
+
 int introduce(request_rec* r) noexcept {
     return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
-        const settings& own = settings_of(r->server);
-        // RFC 9440, section 4: what came with the request was written by the client
-        if (own.on.value_or(false)) take_out_client_cert(r);
+        clean_fields(r);
         const connection* const kept = connection_of(r->connection);
         if (kept == nullptr || (!kept->settled && kept->ssl == nullptr)) return DECLINED; // plain HTTP
         // No request is read but through settle_filter.
@@ -160,6 +152,7 @@ int introduce(request_rec* r) noexcept {
                 else
                     apr_table_set(table, name, value.c_str());
         }
+        set_fields(r);
         switch (standing_of(*kept, r->server)) {
         case standing::misdirected:
             ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
@@ -173,10 +166,10 @@ int introduce(request_rec* r) noexcept {
 
 int look_up_expression(ap_expr_lookup_parms* wanted) noexcept {
     if (wanted->type != AP_EXPR_FUNC_VAR) return DECLINED;
-    const auto* const known = std::find(names.begin(), names.end(), std::string_view(wanted->name));
-    if (known == names.end()) return DECLINED;
+    const char* const known = variable_named(wanted->name);
+    if (known == nullptr) return DECLINED;
     *wanted->func = reinterpret_cast<const void*>(evaluate); // NOLINT: as Apache has it
-    *wanted->data = *known;
+    *wanted->data = known;
     return OK;
 }
 

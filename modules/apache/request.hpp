@@ -3,13 +3,18 @@
 
 #include "connection.hpp"
 
+#include <string_view>
+
 namespace reqauth_apache {
 
 /// said_of gives what requests are told of an agent, by name; nothing of anybody else.
 std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const connection& kept);
 
-/// introduce puts REQAUTH_... into the request's environment and notes, before anything else looks at the request, and
-/// takes Client-Cert and Client-Cert-Chain out of its header. Answers 421 where that is configured.
+/// variable_named gives the REQAUTH_... of this name; null where there is none.
+const char* variable_named(std::string_view name) noexcept;
+
+/// introduce cleans and sets the fields of the request's header that are this module's, and puts REQAUTH_... into its
+/// environment and notes, before anything else looks at the request. Answers 421 where that is configured.
 int introduce(request_rec* r) noexcept;
 
 /// look_up_expression gives %{REQAUTH_...} in expressions: it reads the connection, and no directive can change it.

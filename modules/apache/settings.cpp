@@ -12,6 +12,10 @@ template <class Type> void override_by(given<Type>& base, const given<Type>& ove
 }
 
 reqauth::server_policy policy_of(const settings& from) {
+    if (from.trusts_inbound.value_or(false))
+        throw reqauth::error(reqauth::errc::contradiction,
+                             "ReqAuthDangerTrustInboundFields on (" + to_string(from.trusts_inbound.where) +
+                                 ") is for a virtual host where a proxy tells of agents: say ReqAuth off there");
     if (!from.anchors.value)
         throw reqauth::error(reqauth::errc::contradiction,
                              "no CA is given for agents: write ReqAuthCACertificateFile or ReqAuthCACertificatePath");
@@ -68,6 +72,8 @@ void* merge_settings(apr_pool_t* pool, void* base, void* over) {
     override_by(merged->depth, own.depth);
     override_by(merged->beside_required, own.beside_required);
     override_by(merged->misdirected_is_421, own.misdirected_is_421);
+    for (const field& each : own.fields) merged->set(each);
+    override_by(merged->trusts_inbound, own.trusts_inbound);
     return merged;
 }
 
@@ -84,6 +90,12 @@ bool requires_customer(const request_rec* r) noexcept {
     return place->requires_customer.value_or(false);
 }
 
+void settings::set(const field& wanted) {
+    std::erase_if(fields,
+                  [&](const field& each) { return ap_cstr_casecmp(each.name.c_str(), wanted.name.c_str()) == 0; });
+    fields.push_back(wanted);
+}
+
 settings& settings_of(const server_rec* server) {
     return *static_cast<settings*>(ap_get_module_config(server->module_config, &reqauth_module));
 }
@@ -98,6 +110,7 @@ reqauth::server_options options_of(const server_rec* main) {
 }
 
 int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept {
+    own_fields(main);
     const settings* first = nullptr;
     for (server_rec* each = main; each != nullptr; each = each->next) {
         settings& own = settings_of(each);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apache.hpp"
+#include "fields.hpp"
 
 #include <reqauth/server.hpp>
 
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace reqauth_apache {
 
@@ -42,6 +44,8 @@ struct settings {
     given<std::uint16_t> depth;
     given<bool> beside_required;
     given<bool> misdirected_is_421;
+    std::vector<field> fields = {}; ///< one of each name
+    given<bool> trusts_inbound;
 
     // One reqauth::server serves all virtual hosts, so these are of the main server alone.
     given<std::chrono::seconds> session_age;
@@ -50,6 +54,9 @@ struct settings {
 
     /// The policy that comes of it, where `on` is. Made by check_config.
     std::optional<reqauth::server_policy> policy = {};
+
+    /// set adds a field, in place of one of the same name.
+    void set(const field& wanted);
 };
 
 /// place_settings is what mod_ssl's SSLVerifyClient says of a place, as a <Location>, and in .htaccess.

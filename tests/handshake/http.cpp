@@ -358,6 +358,14 @@ TEST_CASE("server / is_client_cert_field / every spelling that ends in the same 
     CHECK_FALSE(reqauth::is_client_cert_field(std::string_view("Client-Cert\0", 12)));
 }
 
+TEST_CASE("server / is_spelling_of / a field of one's own -> the same folding, of either name", "[handshake][attack]") {
+    for (const auto* name : {"X-Agent", "x-agent", "X_AGENT", "x.agent", "X\xe9" "Agent"})
+        CHECK(reqauth::is_spelling_of(name, "X-Agent"));
+    CHECK(reqauth::is_spelling_of("X-Agent", "x_agent"));
+    for (const auto* name : {"", "XAgent", "X-Agents", "X--Agent", "X-Agen", "X0Agent"})
+        CHECK_FALSE(reqauth::is_spelling_of(name, "X-Agent"));
+}
+
 TEST_CASE("server / quoted / any octets -> one string of a header field, of JSON, of a line", "[handshake][cve]") {
     using namespace std::string_literals;
     CHECK(reqauth::quoted("") == "\"\"");
