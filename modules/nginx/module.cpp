@@ -7,7 +7,7 @@ using namespace reqauth_nginx;
 
 // All of the configuration is read, and nginx has made its SSL_CTXs.
 ngx_int_t configuration_read(ngx_conf_t* configuration) {
-    for (auto* step : {attach_all, hide_from_ssl_variables, add_refusals})
+    for (auto* step : {attach_all, hide_from_ssl_variables, add_refusals, warn_of_spellings})
         if (step(configuration) != NGX_OK) return NGX_ERROR;
     return NGX_OK;
 }

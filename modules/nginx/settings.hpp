@@ -93,6 +93,9 @@ ngx_int_t attach_all(ngx_conf_t* configuration);
 ngx_int_t add_variables(ngx_conf_t* configuration);
 ngx_int_t hide_from_ssl_variables(ngx_conf_t* configuration);
 
+/// warn_of_spellings warns where fields get through that applications may take for those which carry an identity.
+ngx_int_t warn_of_spellings(ngx_conf_t* configuration);
+
 /// add_refusals adds the handler that answers for requests which may not be served: 421, or 400.
 ngx_int_t add_refusals(ngx_conf_t* configuration);
 
