@@ -71,8 +71,10 @@ void session::read() {
     parser_->header_limit(longest_header);
     parser_->body_limit(0); // only GET and HEAD
     beast::get_lowest_layer(stream_).expires_after(patience);
-    http::async_read(stream_, received_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
-        if (!error) return self->write(self->answer(self->parser_->get()));
+    // The header alone: of an empty body in chunks Beast adds the trailers to the fields, and whoever a proxy serves may
+    // have written those.
+    http::async_read_header(stream_, received_, *parser_, [self = shared_from_this()](error_code error, std::size_t) {
+        if (!error && self->parser_->is_done()) return self->write(self->answer(self->parser_->get()));
         beast::get_lowest_layer(self->stream_).expires_after(patience);
         self->stream_.async_shutdown([self](error_code) {});
     });
