@@ -25,16 +25,15 @@ struct heard {
     hello_random client_random{};
     flag_set flags;
     std::int64_t at = 0;            ///< when it came, in seconds
-    bool offered = false;           ///< it had the flag
-    bool wanted = false;            ///< and the predicate did not turn it down
-    sha256_digest scope{};          ///< which sessions it may resume, and what a new one belongs to
-    std::shared_ptr<const void> by; ///< the server whose predicate was asked: only compared
+    bool offered = false;  ///< it had the flag
+    bool wanted = false;   ///< and the predicate did not turn it down
+    sha256_digest scope{}; ///< which sessions it may resume, and what a new one belongs to
 };
 
 /// witnessed is what the library's own verify callback saw of the client's certificate (SEC-1).
 struct witnessed {
-    bool held = false;                   ///< ok = 1 at depth 0, under the outcome's own store
-    bool failed = false;                 ///< an ok = 0, before or after: the chain is not verified
+    bool held = false;                   ///< the verification came to its end, under the outcome's own terms
+    bool failed = false;                 ///< an ok = 0: the chain is not verified
     int error = 0;                       ///< the first verify error
     std::array<std::uint8_t, 32> leaf{}; ///< SHA-256 of the leaf that it held for
 };

@@ -16,7 +16,7 @@ struct findings {
     bool resumed;
     hello_random client_random; ///< of the handshake at hand
     hello_random server_random;
-    bool certificate;                  ///< there is a peer certificate
+    bool certificate;                  ///< there is a peer certificate, or a raw public key
     std::array<std::uint8_t, 32> leaf; ///< its SHA-256
 };
 

@@ -10,7 +10,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -106,8 +105,6 @@ struct server_policy {
 struct client_hello {
     /// The raw host name of the server_name extension; nothing where there is none.
     std::optional<std::string_view> server_name;
-    /// The protocols of the ALPN extension, in the client's order.
-    std::span<const std::string_view> alpn;
     /// Every flag that the client set, known or not.
     const flag_set& flags;
 };

@@ -19,7 +19,7 @@ int copy_connection(CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** kept, int, lo
         if (from == nullptr) return 1;
         if (!from->put_aside.changed_anything() && !from->own.changed() && from->client_info == nullptr) return 1;
         auto copy = std::make_unique<connection>();
-        copy->put_aside = from->put_aside;
+        copy->put_aside = from->put_aside.for_duplicate();
         copy->own = from->own;
         copy->client_info = from->client_info;
         *kept = copy.release();

@@ -10,15 +10,18 @@
 #include "overrides.hpp"
 
 #include <memory>
+#include <string>
 
 namespace reqauth::detail {
 
 /// considered is what decides which sessions a ClientHello may resume.
 struct considered {
+    // What the rest rests on.
     hello_random client_random{};
-    sha256_digest extensions{}; ///< over its extensions, as they came
-    std::int64_t at = 0;        ///< when it came, in seconds
-    bool wanted = false;        ///< the predicate's answer
+    std::optional<std::string> server_name;
+    flag_set flags;
+
+    bool wanted = false; ///< the predicate's answer
     sha256_digest scope{};
 };
 
@@ -27,7 +30,8 @@ struct connection {
     client_exchange client;
 
     /// The policies of the listener, as they were when this handshake's ClientHello came, and the one of
-    /// them that decided. Kept to the end of the connection.
+    /// them that decided. Kept to the end of the handshake.
+    //= SEC-10
     std::shared_ptr<listener> of;
     std::shared_ptr<const policies> snapshot;
     const policies::entry* decided_by = nullptr; ///< in `snapshot`
@@ -40,8 +44,23 @@ struct connection {
     /// Until when this connection's session may be relied on, where it is a verified agent's; else 0.
     std::int64_t deadline = 0;
 
+    /// A verification of the library's own, which runs apart from OpenSSL's; compared, never followed. And the chain that
+    /// it came to, where it was the one that counts.
+    const X509_STORE_CTX* apart = nullptr;
+    bool verified_apart = false;
+    certificates_handle chain;
+
     overrides put_aside;
     client_certificates own;
+
+    /// handshake_over lets go of what only a server's handshake needs.
+    void handshake_over() noexcept {
+        decided_by = nullptr;
+        snapshot.reset();
+        of.reset();
+        early.reset();
+        server.before_retry.reset();
+    }
 
     /// A client's credentials, as they were when its ClientHello went out, and the digest of what it trusts.
     std::shared_ptr<const credential_set> credentials;

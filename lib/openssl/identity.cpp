@@ -43,7 +43,8 @@ std::string address_text(std::string_view octets) {
 
 std::string object_text(const ASN1_OBJECT* object) {
     char text[128] = {};
-    OBJ_obj2txt(text, sizeof text, object, 1);
+    if (OBJ_obj2txt(text, sizeof text, object, 1) <= 0)
+        throw error(errc::openssl, "an object identifier cannot be written as text" + drain_errors());
     return text;
 }
 
@@ -81,14 +82,19 @@ std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) 
     const auto end = seconds_of(X509_get0_notAfter(&leaf));
     if (!end) throw error(errc::openssl, "a certificate's notAfter cannot be read" + drain_errors());
     who->not_after = time_point(*end);
+    int found = 0;
     const std::unique_ptr<GENERAL_NAMES, freed_by<GENERAL_NAMES_free>> names(
-        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&leaf, NID_subject_alt_name, nullptr, nullptr)));
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&leaf, NID_subject_alt_name, &found, nullptr)));
+    constexpr int none = -1;
+    if (names == nullptr && found != none)
+        throw error(errc::openssl, "a certificate's subjectAltName cannot be read" + drain_errors());
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i)
         who->alt_names.push_back(alt_name_of(sk_GENERAL_NAME_value(names.get(), i)));
     who->leaf = reference(&leaf);
     if (chain != nullptr) {
         who->chain.reset(
             X509_chain_up_ref(const_cast<STACK_OF(X509)*>(chain))); // NOLINT: takes references, changes nothing
+        if (who->chain == nullptr) throw error(errc::openssl, "a chain cannot be kept" + drain_errors());
         for (int i = 0; i < sk_X509_num(who->chain.get()); ++i)
             who->chain_view.push_back(sk_X509_value(who->chain.get(), i));
     }

@@ -7,6 +7,8 @@
 
 #include <reqauth/error.hpp>
 
+#include <utility>
+
 namespace reqauth::detail {
 
 namespace {
@@ -40,24 +42,52 @@ names own_list(const STACK_OF(X509_NAME) * of_ssl, const STACK_OF(X509_NAME) * o
 // What OpenSSL does where there is no verify callback.
 int no_verify_callback(int ok, X509_STORE_CTX*) { return ok; }
 
-// Gives the list to a setter that takes ownership. Without memory for the copy: an empty list.
-template <class Setter> void give_back(SSL* ssl, const names& list, Setter setter) noexcept {
-    if (list == nullptr) return setter(ssl, nullptr);
-    STACK_OF(X509_NAME)* copy = SSL_dup_CA_list(list.get());
-    setter(ssl, copy != nullptr ? copy : sk_X509_NAME_new_null());
+// Gives the list to a setter that takes ownership. False: there is no memory for the copy.
+template <class Setter> bool give_back(SSL* ssl, const names& list, Setter setter) noexcept {
+    STACK_OF(X509_NAME)* copy = list != nullptr ? SSL_dup_CA_list(list.get()) : nullptr;
+    if (list != nullptr && copy == nullptr) return false;
+    setter(ssl, copy);
+    return true;
+}
+
+// Of an SSL whose own settings are lost.
+int refuse_everybody(int, X509_STORE_CTX* verification) {
+    X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+}
+
+// OpenSSL has no getter. Such a record cannot be taken, and to an SSL without DANE none can be given.
+bool knows_dane(SSL* ssl) noexcept {
+    constexpr std::uint8_t no_usage = 255;
+    constexpr unsigned char nothing = 0;
+    ERR_set_mark();
+    const bool knows = SSL_dane_tlsa_add(ssl, no_usage, 0, 0, &nothing, 0) >= 0;
+    ERR_pop_to_mark();
+    return knows;
 }
 
 } // namespace
 
 void overrides::watch(SSL* ssl) noexcept {
     if (watching_) return;
-    info_ = SSL_get_info_callback(ssl);
-    SSL_set_info_callback(ssl, on_handshake_event);
     watching_ = true;
+    const info_callback current = SSL_get_info_callback(ssl);
+    if (current == on_handshake_event) return;
+    before_ = info_;
+    info_ = current;
+    SSL_set_info_callback(ssl, on_handshake_event);
 }
 
-overrides::info_callback overrides::info_of_application(const SSL* ssl) const noexcept {
-    return info_ != nullptr ? info_ : SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+void overrides::pass_on(const SSL* ssl, int event, int value) noexcept {
+    const info_callback of_context = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+    const info_callback own = passing_on() ? before_ : info_;
+    const info_callback next = own != nullptr ? own : of_context;
+    if (next == nullptr || next == on_handshake_event || next == passed_to_ || passed_twice_) return;
+    const info_callback outer = std::exchange(passed_to_, next);
+    passed_twice_ = outer != nullptr;
+    next(ssl, event, value);
+    passed_twice_ = false;
+    passed_to_ = outer;
 }
 
 void overrides::stop_tickets(SSL* ssl) noexcept {
@@ -93,7 +123,8 @@ void overrides::refuse_early_data(SSL* ssl) noexcept {
 }
 
 void overrides::ask(SSL* ssl, const certificate_request& request) {
-    if (asking_) handshake_ended(ssl);
+    if (!handshake_ended(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
+    dane_ = knows_dane(ssl);
     const names client_ca_names =
         own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
     const names ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(SSL_get_SSL_CTX(ssl)));
@@ -129,19 +160,28 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
     }
 }
 
-void overrides::handshake_ended(SSL* ssl) noexcept {
-    if (!asking_) return;
+//= SEC-2
+bool overrides::handshake_ended(SSL* ssl) noexcept {
+    if (!asking_) return true;
+    ERR_set_mark();
+    const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&
+                     SSL_set1_verify_cert_store(ssl, store_.get()) == 1 &&
+                     give_back(ssl, client_ca_names_, SSL_set_client_CA_list) &&
+                     give_back(ssl, ca_names_, SSL_set0_CA_list);
+    ERR_pop_to_mark();
+    if (!all) {
+        SSL_set_verify(ssl, verify_mode_, refuse_everybody);
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        return false;
+    }
     asking_ = false;
     // SSL_set_verify keeps the callback that is there when it is given none.
     SSL_set_verify(ssl, verify_mode_, verify_ != nullptr ? verify_ : no_verify_callback);
-    X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get());
-    SSL_set1_verify_cert_store(ssl, store_.get());
-    give_back(ssl, client_ca_names_, SSL_set_client_CA_list);
-    give_back(ssl, ca_names_, SSL_set0_CA_list);
     store_.reset();
     parameters_.reset();
     client_ca_names_.reset();
     ca_names_.reset();
+    return true;
 }
 
 void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept {
@@ -156,7 +196,10 @@ void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_con
         id_context_replaced_ = false;
     }
     // Only our own is taken away: the application may have set another since.
-    if (watching_ && SSL_get_info_callback(ssl) == on_handshake_event) SSL_set_info_callback(ssl, info_);
+    if (SSL_get_info_callback(ssl) == on_handshake_event) {
+        SSL_set_info_callback(ssl, info_);
+        info_ = before_ = nullptr;
+    }
     watching_ = false;
 }
 

@@ -21,9 +21,17 @@ struct certificate_request {
 };
 
 /// overrides keeps the application's own settings of one SSL while the library's are in force.
-/// Copies share the objects: SSL_dup copies settings, so it copies this too.
 class overrides {
 public:
+    /// for_duplicate is what goes with a copy of the SSL: SSL_dup copies settings, so it copies this too. The objects are
+    /// shared.
+    [[nodiscard]] overrides for_duplicate() const {
+        overrides copy = *this;
+        copy.passed_to_ = nullptr;
+        copy.passed_twice_ = false;
+        return copy;
+    }
+
     /// watch makes the SSL's info callback tell us when a handshake starts and ends. The application's
     /// own goes on being called, that of the SSL or of the SSL_CTX.
     void watch(SSL* ssl) noexcept;
@@ -53,24 +61,34 @@ public:
     /// asking says that `ask` is in force.
     [[nodiscard]] bool asking() const noexcept { return asking_; }
 
-    /// handshake_ended puts back what `ask` set.
-    void handshake_ended(SSL* ssl) noexcept;
+    /// has_dane says that the SSL has DANE records or expected keys, which OpenSSL has no way to put aside: they are for
+    /// whom the application expects, and an agent is verified apart from them.
+    [[nodiscard]] bool has_dane() const noexcept { return dane_; }
+
+    /// handshake_ended puts back what `ask` set. Without the memory for it the connection ends: nothing is read from or
+    /// written to the SSL any more, nor is any certificate taken, until it can be put back. Then it gives false.
+    bool handshake_ended(SSL* ssl) noexcept;
 
     /// handshake_begins puts back everything. `id_context` is the application's own session id context
     /// where it told us; empty: unknown.
     void handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
 
     [[nodiscard]] bool changed_anything() const noexcept {
-        return asking_ || asked_ || watching_ || tickets_stopped_ || id_context_replaced_ || early_data_refused_;
+        return asking_ || asked_ || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
+               early_data_refused_;
     }
 
     using info_callback = void (*)(const SSL*, int, int);
-    /// info_of_application is whom the info callback passes its events on to; may be null.
-    [[nodiscard]] info_callback info_of_application(const SSL* ssl) const noexcept;
+    /// pass_on hands an event to the application's info callback. That may call ours, if it is what it found on the SSL:
+    /// then the event goes to the one that was there before, and no callback is called within itself.
+    void pass_on(const SSL* ssl, int event, int value) noexcept;
+    /// passing_on says that ours is called in such a way.
+    [[nodiscard]] bool passing_on() const noexcept { return passed_to_ != nullptr; }
 
 private:
     bool asking_ = false;
     bool asked_ = false; ///< since the handshake began
+    bool dane_ = false;
     int verify_mode_ = 0;
     SSL_verify_cb verify_ = nullptr;
     std::shared_ptr<X509_VERIFY_PARAM> parameters_;
@@ -79,7 +97,10 @@ private:
     std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;
 
     bool watching_ = false;
-    info_callback info_ = nullptr;
+    info_callback info_ = nullptr;      ///< what the SSL had when ours was put there
+    info_callback before_ = nullptr;    ///< and what it had the time before, where ours may still be called by `info_`
+    info_callback passed_to_ = nullptr; ///< whom an event is being passed on to
+    bool passed_twice_ = false;         ///< and it is so for the second time within one event
     bool tickets_stopped_ = false;
     std::size_t tickets_ = 0;
     bool id_context_replaced_ = false;

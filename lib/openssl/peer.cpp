@@ -34,6 +34,16 @@ const server_exchange* exchange_of(const SSL& ssl) noexcept {
     return kept != nullptr ? &kept->server : nullptr;
 }
 
+// A client that was asked may have shown a raw public key (RFC 7250), if the application takes those.
+bool has_raw_key(const SSL& ssl) noexcept {
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+    return SSL_get0_peer_rpk(&ssl) != nullptr;
+#else
+    (void)ssl;
+    return false;
+#endif
+}
+
 findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
     return {.server = SSL_is_server(&ssl) == 1,
@@ -41,7 +51,7 @@ findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
             .resumed = SSL_session_reused(&ssl) == 1,
             .client_random = client_random_of(&ssl),
             .server_random = server_random_of(&ssl),
-            .certificate = leaf != nullptr,
+            .certificate = leaf != nullptr || has_raw_key(ssl),
             .leaf = digest_of(exchange != nullptr && exchange->witness.held ? leaf : nullptr)};
 }
 
@@ -71,8 +81,10 @@ peer peer_of(const SSL& ssl) {
     try {
         const bool resumed = SSL_session_reused(&ssl) == 1;
         // What an earlier handshake of the SSL verified is not this one's chain.
-        const auto who =
-            identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : SSL_get0_verified_chain(&ssl));
+        const connection& kept = *connection_of(&ssl);
+        const STACK_OF(X509)* chain = kept.verified_apart ? kept.chain.get() : SSL_get0_verified_chain(&ssl);
+        if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
+        const auto who = identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : chain);
         who->resumed = resumed;
         //= TLS-4
         who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;

@@ -3,11 +3,11 @@
 
 #include "context.hpp"
 #include "fence.hpp"
+#include "probe.hpp"
 #include "scope.hpp"
 #include "server_handshake.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace reqauth {
 
@@ -15,44 +15,20 @@ using namespace detail;
 
 namespace {
 
-// A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its
-// certificate: one that can only serve TLS 1.2 would then fail clients that it served before.
-bool usable_in_tls13(EVP_PKEY* key) {
-    if (EVP_PKEY_is_a(key, "DSA") == 1) return false;
-    if (EVP_PKEY_is_a(key, "EC") != 1) return true;
-    constexpr std::array<std::string_view, 6> groups = {"prime256v1",      "secp384r1",       "secp521r1",
-                                                        "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"};
-    std::array<char, 64> group{};
-    std::size_t size = 0;
-    if (EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) != 1) return false;
-    return std::ranges::find(groups, std::string_view(group.data(), size)) != groups.end();
-}
-
-void check_versions(SSL* probe, const server_options& options) {
+void check_versions(SSL_CTX& context, SSL* probe, const server_options& options) {
     const auto highest = SSL_get_max_proto_version(probe);
     if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
         throw error(errc::unsuitable_context,
                     "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
     if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
-    bool any = false;
-    for (long step = SSL_CERT_SET_FIRST; SSL_set_current_cert(probe, step) == 1; step = SSL_CERT_SET_NEXT) {
-        any = true;
-        if (usable_in_tls13(X509_get0_pubkey(SSL_get_certificate(probe)))) return;
-    }
-    if (any)
-        throw error(
-            errc::unsuitable_context,
-            "no certificate of this SSL_CTX can be used in TLS 1.3, and attaching would make OpenSSL negotiate it even "
-            "so; "
-            "load one that can, or say certificate_is_chosen_by_callback if a servername or certificate callback does");
-}
-
-std::vector<extension_type> extensions_of(SSL_CTX& context, extension_type except) {
-    std::vector<extension_type> types;
-    for (unsigned int type = 0; type <= 0xffff; ++type)
-        if (type != except && SSL_CTX_has_client_custom_ext(&context, type) == 1)
-            types.push_back(static_cast<extension_type>(type));
-    return types;
+    // A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its certificates: one that
+    // can only serve TLS 1.2 would then fail clients that it served before.
+    //= RCA-15
+    if (negotiates_tls13(context)) return;
+    throw error(errc::unsuitable_context,
+                "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
+                "negotiate it even so; load one that can before attach, or say certificate_is_chosen_by_callback if a "
+                "servername, certificate or PSK callback does without");
 }
 
 std::string listed(const std::vector<extension_type>& types) {
@@ -112,6 +88,14 @@ std::optional<std::string> ignored_here(const SSL_CTX& context, const server_pol
     return std::nullopt;
 }
 
+std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& policy) {
+    std::vector<std::string> warnings = compare_trust(context, policy);
+    if (policy.when_offered.agents())
+        for (std::string& line : policy.when_offered.agents()->store()->doubts()) warnings.push_back(std::move(line));
+    if (auto why = ignored_here(context, policy)) warnings.push_back(std::move(*why));
+    return warnings;
+}
+
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
@@ -168,13 +152,14 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     const server_options& options = listener_->options;
     check_policy(policy);
     const ssl_handle probe = probe_of(context);
-    check_versions(probe.get(), options);
+    check_versions(context, probe.get(), options);
     const attached* there = attached_to(&context);
     if (there != nullptr && there->server != nullptr)
         throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
 
     const std::lock_guard one_at_a_time(listener_->changing);
-    auto extensions = extensions_of(context, options.extension);
+    auto extensions = extensions_of(context);
+    std::erase(extensions, options.extension); // ours: an earlier client may have registered it
     if (listener_->extensions && *listener_->extensions != extensions)
         throw error(errc::unequal_extensions,
                     "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
@@ -182,8 +167,7 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
                         listed(extensions) + ", the first has " + listed(*listener_->extensions) +
                         "; register the same on each, before attach");
     attachment result;
-    result.warnings = compare_trust(context, policy);
-    if (auto why = ignored_here(context, policy)) result.warnings.push_back(std::move(*why));
+    result.warnings = warnings_of(context, policy);
 
     attached sides;
     sides.server = std::make_shared<attached_policy>(attached_policy{&context, listener_});
@@ -194,6 +178,10 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     auto next = policies_of(options, std::move(entries));
     attach_to(context, sides);
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
+    // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs
+    // does. So each has it: it never is on the wire, and nothing is registered twice.
+    SSL_CTX_add_server_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp, nullptr, nullptr, nullptr, nullptr,
+                                  nullptr);
     listener_->publish(std::move(next));
     listener_->extensions = std::move(extensions);
     result.handle = sides.server;
@@ -217,8 +205,7 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
             throw error(errc::contradiction, "replace: an attachment is named twice; give each SSL_CTX one policy");
         named.push_back(where.get());
         check_policy(one.policy);
-        for (std::string& warning : compare_trust(*where->context, one.policy)) warnings.push_back(std::move(warning));
-        if (auto why = ignored_here(*where->context, one.policy)) warnings.push_back(std::move(*why));
+        for (std::string& warning : warnings_of(*where->context, one.policy)) warnings.push_back(std::move(warning));
         for (policies::entry& entry : entries)
             if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
     }

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -38,77 +37,11 @@ std::string_view hello_extension(SSL* ssl, unsigned int type) noexcept {
     return {reinterpret_cast<const char*>(body), size};
 }
 
-// Takes a length of `octets` octets and that much text off the front; nothing where it is not there.
-std::optional<std::string_view> take(std::string_view& from, std::size_t octets) noexcept {
-    std::size_t size = 0;
-    if (from.size() < octets) return std::nullopt;
-    for (std::size_t i = 0; i < octets; ++i) size = size << 8U | static_cast<unsigned char>(from[i]);
-    if (from.size() - octets < size) return std::nullopt;
-    const std::string_view taken = from.substr(octets, size);
-    from.remove_prefix(octets + size);
-    return taken;
-}
-
-// When ours is parsed, OpenSSL has parsed its own extensions, and its SSL_client_hello_get0_ext gives what
-// their parsers left of them: nothing. They still stand in the ClientHello, after the cipher suites and
-// the compression methods, which OpenSSL has checked to be there. `ours` is our own extension's body.
-std::string_view extensions_around(SSL* ssl, std::string_view ours) {
-    const unsigned char* ciphers = nullptr;
-    const std::size_t left = SSL_client_hello_get0_ciphers(ssl, &ciphers);
-    if (ciphers == nullptr) throw error(errc::openssl, "the ClientHello cannot be read");
-    const unsigned char* methods = ciphers + left;
-    // Nothing is read before it is plain that the two stand in one ClientHello.
-    constexpr std::ptrdiff_t most = 1 + 255 + 2 + 65535;
-    const auto* after = reinterpret_cast<const unsigned char*>(ours.data());
-    if (ours.empty() || std::less<>()(after, methods) || after - methods > most)
-        throw error(errc::openssl, "the ClientHello is not laid out as it was");
-    const unsigned char* size = methods + 1 + methods[0];
-    const auto* begin = reinterpret_cast<const char*>(size + 2);
-    const std::string_view extensions(begin, static_cast<std::size_t>(size[0]) << 8U | size[1]);
-    // It is what we take it for if our own extension stands in it.
-    if (std::less<>()(ours.data(), begin) || std::less<>()(begin + extensions.size(), ours.data() + ours.size()))
-        throw error(errc::openssl, "the ClientHello is not laid out as it was");
-    return extensions;
-}
-
-std::string_view find_extension(std::string_view extensions, unsigned int type) noexcept {
-    while (extensions.size() >= 4) {
-        const auto found = static_cast<unsigned int>(static_cast<unsigned char>(extensions[0]) << 8U |
-                                                     static_cast<unsigned char>(extensions[1]));
-        extensions.remove_prefix(2);
-        const auto body = take(extensions, 2);
-        if (!body) break;
-        if (found == type) return *body;
-    }
-    return {};
-}
-
-// server_name: a list of one entry, type host_name (RFC 6066, section 3). OpenSSL has checked it.
-std::optional<std::string_view> server_name_in(std::string_view body) noexcept {
-    auto list = take(body, 2);
-    if (!list || list->empty() || list->front() != TLSEXT_NAMETYPE_host_name) return std::nullopt;
-    list->remove_prefix(1);
-    return take(*list, 2);
-}
-
-// application_layer_protocol_negotiation: a list of names (RFC 7301, section 3.1).
-std::vector<std::string_view> protocols_in(std::string_view body) {
-    std::vector<std::string_view> protocols;
-    auto list = take(body, 2);
-    while (list && !list->empty()) {
-        const auto protocol = take(*list, 1);
-        if (!protocol) break;
-        protocols.push_back(*protocol);
-    }
-    return protocols;
-}
-
-// pre_shared_key: a list of identities, each with its length first (RFC 8446, section 4.2.11). Compared, never read.
-const unsigned char* first_identity(SSL* ssl, std::string_view ours) {
-    auto list = find_extension(extensions_around(ssl, ours), TLSEXT_TYPE_psk);
-    const auto identities = take(list, 2);
-    return identities && identities->size() > 2 ? reinterpret_cast<const unsigned char*>(identities->data()) + 2
-                                                : nullptr;
+// server_name: a list of one entry, type host_name (RFC 6066, section 3). OpenSSL checks it later.
+std::optional<std::string> server_name_in(std::string_view body) {
+    constexpr std::size_t before_name = 2 + 1 + 2;
+    if (body.size() < before_name || body[2] != TLSEXT_NAMETYPE_host_name) return std::nullopt;
+    return std::string(body.substr(before_name));
 }
 
 std::span<const unsigned char> id_context_of(const policies& now, const attached& there) noexcept {
@@ -117,40 +50,23 @@ std::span<const unsigned char> id_context_of(const policies& now, const attached
     return found->policy->session_id_context;
 }
 
-sha256_digest digest_of_extensions(std::string_view extensions) {
-    return hash("libreqauth ClientHello 1").add(extensions).end();
-}
-
-// Says whether that was found about the very ClientHello that is being parsed. An SSL that was cleared may get another
-// one with the same Random, if the last has failed between its sessions and its extensions.
-bool is_of_this_hello(const considered& early, SSL* ssl, const attached& there) {
-    return early.client_random == client_random_of(ssl) &&
-           early.extensions == digest_of_extensions(extensions_around(ssl, hello_extension(ssl, there.extension)));
-}
-
 // Asks the predicate and computes the scope, once per ClientHello: before it is parsed, where it presents
 // sessions; else when our extension is parsed.
 considered consider(SSL* ssl, const attached& there, connection& kept, const std::optional<heard>& before_retry,
-                    const flag_set& flags) {
+                    const flag_set& flags, std::optional<std::string> server_name) {
     const server_options& options = there.server->of->options;
     kept.decided_by = nullptr; // in the snapshot that goes
     kept.of = there.server->of;
     kept.snapshot = kept.of->current();
-    const std::string_view extensions = extensions_around(ssl, hello_extension(ssl, there.extension));
-    const auto server_name = server_name_in(find_extension(extensions, TLSEXT_TYPE_server_name));
     considered found{.client_random = client_random_of(ssl),
-                     .extensions = digest_of_extensions(extensions),
-                     .at = now(),
+                     .server_name = std::move(server_name),
+                     .flags = flags,
                      .wanted = true,
                      .scope = {}};
-    if (options.accept) {
-        const auto protocols =
-            protocols_in(find_extension(extensions, TLSEXT_TYPE_application_layer_protocol_negotiation));
-        found.wanted = options.accept({server_name, protocols, flags});
-    }
+    if (options.accept) found.wanted = options.accept({found.server_name, flags});
     // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
     if (!before_retry || before_retry->client_random != found.client_random) kept.arrived_at = there.server.get();
-    found.scope = scope_of(*kept.snapshot, kept.arrived_at, server_name, found.wanted);
+    found.scope = scope_of(*kept.snapshot, kept.arrived_at, found.server_name, found.wanted);
     return found;
 }
 
@@ -169,16 +85,24 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     kept.server = {};
     kept.decided_by = nullptr;
     kept.deadline = 0;
-    kept.put_aside.handshake_ended(ssl);
+    kept.verified_apart = false;
+    kept.chain.reset();
+    if (!kept.put_aside.handshake_ended(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
     const auto early = std::exchange(kept.early, std::nullopt);
     if (const attached* there = server_of(ssl)) {
         const server_options& options = there->server->of->options;
-        hello.by = there->server->of;
         hello.offered = flags.contains(options.flag);
         if (hello.offered) {
-            const bool known = early && kept.of == there->server->of && is_of_this_hello(*early, ssl, *there);
-            const considered found = known ? *early : consider(ssl, *there, kept, before, flags);
-            hello.at = found.at;
+            // OpenSSL has parsed its own extensions by now.
+            const char* text = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+            std::optional<std::string> name;
+            if (text != nullptr) name = text;
+            // An SSL that was cleared may get another ClientHello with the same Random, if the last has failed between
+            // its sessions and its extensions. All that the answer rests on is compared.
+            const bool known = early && kept.of == there->server->of && early->client_random == hello.client_random &&
+                               early->flags == flags && early->server_name == name;
+            const considered found = known ? *early : consider(ssl, *there, kept, before, flags, std::move(name));
+            hello.at = now();
             hello.wanted = found.wanted;
             hello.scope = found.scope;
             // Which session is resumed is settled. A new one resumes nothing until somebody vouches for it.
@@ -227,7 +151,7 @@ std::optional<alert> decide_now(SSL* ssl) {
     // The policy of the final SSL_CTX, as it was when this ClientHello came.
     //= SEC-5
     //= SEC-4
-    kept->decided_by = hello.by == there->server->of ? kept->snapshot->find(there->server.get()) : nullptr;
+    kept->decided_by = kept->of == there->server->of ? kept->snapshot->find(there->server.get()) : nullptr;
     static const server_policy none;
     const server_policy& policy = kept->decided_by != nullptr ? *kept->decided_by->policy : none;
     const bool resumed = SSL_session_reused(ssl) == 1;
@@ -290,7 +214,8 @@ void acknowledge(SSL* ssl, flag_set& out) {
     if (kept == nullptr) return;
     //= TLS-3
     if (after_handshake(ssl)) {
-        kept->put_aside.handshake_ended(ssl);
+        if (!kept->put_aside.handshake_ended(ssl))
+            throw error(errc::openssl, "the application's settings cannot be put back");
         // Another certificate may come, and must not get into tickets of this session.
         kept->put_aside.stop_tickets(ssl);
         return;
@@ -307,8 +232,10 @@ void acknowledge(SSL* ssl, flag_set& out) {
 // Runs for every ticket, on a session that is this connection's alone. Each renewed ticket begins its time
 // anew: what is left of the time since the verification is its timeout.
 void limit_ticket(SSL* ssl) {
-    const connection* kept = connection_of(ssl);
-    if (kept == nullptr || kept->deadline == 0 || kept->server.server_random != server_random_of(ssl)) return;
+    connection* kept = connection_of(ssl);
+    if (kept == nullptr) return;
+    if (client_has_finished(ssl)) kept->handshake_over();
+    if (kept->deadline == 0 || kept->server.server_random != server_random_of(ssl)) return;
     SSL_SESSION_set_timeout(SSL_get_session(ssl), left_until(kept->deadline));
 }
 
@@ -378,26 +305,53 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
     return std::nullopt;
 }
 
+namespace {
+
+/// identity_list is the ClientHello in which this thread met a PSK identity last, and where its next one would stand:
+/// behind the identity and its age, and a length. A ClientHello can have ten thousand of them, without the flag too. Only
+/// compared: another ClientHello that is taken for this one resumes nothing that the mark does not vouch for.
+struct identity_list {
+    const SSL* ssl = nullptr;
+    const unsigned char* next = nullptr;
+    hello_random random{};
+    psk_find_session chained = nullptr;
+
+    //= SEC-10
+    [[nodiscard]] bool goes_on(const SSL* of, const unsigned char* identity) const noexcept {
+        return identity == next && of == ssl && client_random_of(of) == random;
+    }
+    void met(const unsigned char* identity, std::size_t length) noexcept { next = identity + length + 4 + 2; }
+};
+thread_local identity_list met_last;
+
+} // namespace
+
 //= SEC-6
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
+    if (identity_list& met = met_last; met.goes_on(ssl, identity)) {
+        met.met(identity, length);
+        *session = nullptr;
+        return met.chained != nullptr ? met.chained(ssl, identity, length, session) : 1;
+    }
     const attached* there = server_of(ssl);
+    const auto chained = there != nullptr ? there->server->of->options.chained_psk_find_session : nullptr;
     const int prepared = fence(0, [&] {
         if (there == nullptr) return 1;
+        connection* known = connection_of(ssl);
         const server_options& options = there->server->of->options;
         const std::string_view body = hello_extension(ssl, there->extension);
         const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
         if (!hello.flags.contains(options.flag)) {
             // An SSL that had a flagged ClientHello, before a HelloRetryRequest or SSL_clear.
-            if (connection* kept = connection_of(ssl))
-                kept->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
+            if (known != nullptr)
+                known->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
             return 1;
         }
         //= TLS-2
         //= FLAG-11
         connection& kept = connection_for(ssl);
-        // Once per ClientHello: what an earlier one with the same Random had found is not this one's.
-        if (!kept.early || kept.early->client_random != client_random_of(ssl) || identity == first_identity(ssl, body))
-            kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags);
+        kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags,
+                              server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
         kept.put_aside.watch(ssl);
         // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
         if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
@@ -409,16 +363,17 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
     });
     *session = nullptr;
     if (prepared != 1) return 0;
-    if (there == nullptr || there->server->of->options.chained_psk_find_session == nullptr) return 1;
-    return there->server->of->options.chained_psk_find_session(ssl, identity, length, session);
+    met_last = {.ssl = ssl, .next = nullptr, .random = client_random_of(ssl), .chained = chained};
+    met_last.met(identity, length);
+    return chained != nullptr ? chained(ssl, identity, length, session) : 1;
 }
 
 void on_handshake_event(const SSL* watched, int event, int value) {
     SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
     connection* kept = connection_of(ssl);
-    overrides::info_callback passed_on = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
-    if (kept != nullptr) {
-        passed_on = kept->put_aside.info_of_application(ssl);
+    // Without a record this SSL is not ours: some callback calls the one that it found on another.
+    if (kept == nullptr) return;
+    if (!kept->put_aside.passing_on()) {
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             kept->early.reset();
@@ -428,13 +383,23 @@ void on_handshake_event(const SSL* watched, int event, int value) {
                                                                       : std::span<const unsigned char>());
         } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
             kept->put_aside.handshake_ended(ssl);
-            const server_exchange& exchange = kept->server;
+            server_exchange& exchange = kept->server;
+            const long result = SSL_get_verify_result(ssl);
+            // Whatever came after the verification, and left another result, says otherwise.
+            //= SEC-1
+            if (exchange.witness.held && !exchange.vouched && exchange.server_random == server_random_of(ssl) &&
+                result != X509_V_ERR_APPLICATION_VERIFICATION) {
+                exchange.witness.held = false;
+                fence(0, [&] {
+                    disown_session(ssl, *kept);
+                    return 1;
+                });
+            }
             // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
             const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
                                    (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
             const bool shown_ok = exchange.decided == verdict::accept && exchange.witness.held &&
-                                  kept->decided_by->policy->verify_result_ok;
-            const long result = SSL_get_verify_result(ssl);
+                                  kept->decided_by != nullptr && kept->decided_by->policy->verify_result_ok;
             const bool agent = exchange.decided == verdict::accept || exchange.agents_session;
             //= SEC-8
             if (!agent || exchange.server_random != server_random_of(ssl)) {
@@ -444,12 +409,14 @@ void on_handshake_event(const SSL* watched, int event, int value) {
             } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION) {
                 SSL_set_verify_result(ssl, X509_V_OK);
             }
+            kept->handshake_over();
         } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {
             // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
             kept->put_aside.handshake_ended(ssl);
+            kept->handshake_over();
         }
     }
-    if (passed_on != nullptr && passed_on != on_handshake_event) passed_on(ssl, event, value);
+    kept->put_aside.pass_on(ssl, event, value);
 }
 
 } // namespace reqauth::detail

@@ -8,6 +8,8 @@
 
 #include <reqauth/error.hpp>
 
+#include <openssl/core_names.h>
+
 #include <algorithm>
 #include <functional>
 #include <limits>
@@ -19,13 +21,14 @@ namespace detail {
 
 namespace {
 
+void free_octets(unsigned char* octets) noexcept { OPENSSL_free(octets); }
+
 template <class Object, class ToDer> std::string der_of(const Object* object, ToDer to_der) {
     unsigned char* der = nullptr;
     const int size = to_der(object, &der);
+    const std::unique_ptr<unsigned char, freed_by<free_octets>> owned(der);
     if (size < 0) throw error(errc::openssl, "a certificate cannot be written as DER" + drain_errors());
-    std::string octets(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
-    OPENSSL_free(der);
-    return octets;
+    return {reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)};
 }
 
 void must(bool worked) {
@@ -73,6 +76,18 @@ void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name
                                          " but is not signed with its key; give the CRL of that CA");
 }
 
+// As OpenSSL looks for the CRL of a certificate's issuer: by the authorityKeyIdentifier, then by the signature.
+bool was_signed_by(X509_CRL& crl, X509& issuer) {
+    ERR_set_mark();
+    const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(static_cast<AUTHORITY_KEYID*>(
+        X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
+    EVP_PKEY* key = X509_get0_pubkey(&issuer);
+    const bool fits = (names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK) && key != nullptr &&
+                      X509_CRL_verify(&crl, key) == 1;
+    ERR_pop_to_mark();
+    return fits;
+}
+
 void add_crl(trust_store& trust, std::shared_ptr<X509_CRL> crl, std::string_view name, std::size_t number) {
     check_kind(*crl, name, number);
     trust.crls.push_back({sha256(*crl), std::move(crl)});
@@ -103,7 +118,10 @@ void describe_anchors(trust_store& trust, const std::vector<std::shared_ptr<X509
     std::vector<std::string> subjects;
     for (auto& [one, certificate] : described) {
         // OpenSSL works out a certificate's extensions when it first needs them: now, and not in a handshake.
-        X509_check_purpose(certificate.get(), -1, 0);
+        ERR_clear_error();
+        if (X509_check_purpose(certificate.get(), -1, 0) != 1)
+            must(ERR_GET_REASON(ERR_peek_last_error()) != ERR_R_MALLOC_FAILURE);
+        ERR_clear_error();
         subjects.push_back(one.subject);
         trust.anchors.push_back(std::move(one));
         trust.certificates.push_back(std::move(certificate));
@@ -169,6 +187,11 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
          X509_VERIFY_PARAM_set_purpose(parameters, trust.purpose_id()) == 1);
     if (trust.depth) X509_VERIFY_PARAM_set_depth(parameters, *trust.depth);
     if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
+    X509_STORE_set_check_policy(trust.store.get(), witness_hooks.ended);
+    X509_STORE_set_cleanup(trust.store.get(), witness_hooks.over);
+    const std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> plain(X509_STORE_CTX_new());
+    must(plain != nullptr && X509_STORE_CTX_init(plain.get(), nullptr, nullptr, nullptr) == 1);
+    trust.verify = X509_STORE_CTX_get_verify(plain.get());
     trust.digest = digest_of(trust);
     return std::make_shared<const trust_store>(std::move(trust));
 }
@@ -239,8 +262,9 @@ std::vector<std::shared_ptr<X509_CRL>> crls_of(X509_STORE& store) {
     const auto copy = [&](const STACK_OF(X509_OBJECT) * objects) {
         for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i)
             if (const X509_CRL* crl = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i)); crl != nullptr) {
-                crls.emplace_back(X509_CRL_dup(crl), X509_CRL_free);
-                must(crls.back() != nullptr);
+                crl_handle copy(X509_CRL_dup(crl));
+                must(copy != nullptr);
+                crls.push_back(std::move(copy));
             }
     };
 #if OPENSSL_VERSION_NUMBER < 0x30300000L
@@ -259,9 +283,26 @@ std::vector<std::shared_ptr<X509_CRL>> crls_of(X509_STORE& store) {
 
 } // namespace
 
+// Two certificates can write one key in two ways: a point with and without compression, parameters by name and in full,
+// RSA with and without the restriction to PSS. What the key is does not differ then.
+//= RCA-13
+std::string value_of_key(X509& certificate) {
+    EVP_PKEY* key = X509_get0_pubkey(&certificate);
+    ERR_set_mark();
+    BIGNUM* number = nullptr;
+    for (const char* name : {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_EC_PUB_X})
+        if (number == nullptr && key != nullptr) EVP_PKEY_get_bn_param(key, name, &number);
+    ERR_pop_to_mark();
+    const std::unique_ptr<BIGNUM, freed_by<BN_free>> owned(number);
+    if (number == nullptr) return der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY);
+    std::string octets(static_cast<std::size_t>(BN_num_bytes(number)), '\0');
+    BN_bn2bin(number, reinterpret_cast<unsigned char*>(octets.data()));
+    return octets;
+}
+
 anchor describe_anchor(X509& certificate) {
     anchor described{sha256(certificate),
-                     der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY),
+                     value_of_key(certificate),
                      der_of(X509_get_subject_name(&certificate), i2d_X509_NAME),
                      {}};
     described.text = name_text(X509_get_subject_name(&certificate)) + " (SHA-256 " + hex(described.thumbprint) + ")";
@@ -274,7 +315,41 @@ bool trust_store::contains(const std::array<std::uint8_t, 32>& thumbprint) const
 
 unsigned long trust_store::flags() const noexcept {
     return (partial_chains ? X509_V_FLAG_PARTIAL_CHAIN : 0UL) | (time ? X509_V_FLAG_USE_CHECK_TIME : 0UL) |
-           (crls.empty() ? 0UL : X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+           (crls.empty() ? 0UL : X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) |
+           X509_V_FLAG_POLICY_CHECK; // the last of OpenSSL's checks, in whose place the witness is told that all is done
+}
+
+std::optional<std::string> trust_store::unusable_crl(const X509& certificate, X509* issuer) const {
+    for (const revocation_list& list : crls) {
+        const X509_NAME* by = X509_CRL_get_issuer(list.crl.get());
+        if (X509_NAME_cmp(X509_get_issuer_name(&certificate), by) != 0) continue;
+        const bool fits = issuer == nullptr || was_signed_by(*list.crl, *issuer);
+        return "the CRL of " + name_text(by) + " (SHA-256 " + hex(list.thumbprint) + ") cannot be used for " +
+               name_text(X509_get_subject_name(&certificate)) + ": " +
+               (fits ? "it is for other certificates of that CA (issuingDistributionPoint)"
+                     : "it is for another key or certificate of that CA (authorityKeyIdentifier, signature)") +
+               "; add the CRL that is for it";
+    }
+    return std::nullopt;
+}
+
+std::vector<std::string> trust_store::doubts() const {
+    std::vector<std::string> lines;
+    for (const auto& certificate : certificates) {
+        std::size_t named = 0;
+        const bool any = std::ranges::any_of(crls, [&](const revocation_list& list) {
+            if (X509_NAME_cmp(X509_CRL_get_issuer(list.crl.get()), X509_get_subject_name(certificate.get())) != 0)
+                return false;
+            ++named;
+            return was_signed_by(*list.crl, *certificate);
+        });
+        if (named > 0 && !any)
+            lines.push_back("no CRL of the name " + name_text(X509_get_subject_name(certificate.get())) +
+                            " is for the anchor with SHA-256 " + hex(sha256(*certificate)) +
+                            ", but for another key or certificate of that CA: whom that anchor issued is refused; add the "
+                            "CRL that is for it, or take the anchor out");
+    }
+    return lines;
 }
 
 int trust_store::purpose_id() const noexcept {
@@ -324,8 +399,9 @@ trust trust::from_store(X509_STORE& store) {
             throw error(errc::malformed, std::string(of_store) + ": " + describe_anchor(*certificate).text +
                                              " has uses or rejections of its own (TRUSTED CERTIFICATE); add it as a "
                                              "plain certificate, or leave it out");
-        all.certificates.emplace_back(X509_dup(certificate), X509_free);
-        must(all.certificates.back() != nullptr);
+        x509_handle copy(X509_dup(certificate));
+        must(copy != nullptr);
+        all.certificates.push_back(std::move(copy));
     }
     if (all.certificates.empty())
         throw error(errc::malformed, std::string(of_store) + ": holds no certificate that can be enumerated; add "

@@ -19,7 +19,7 @@ namespace reqauth::detail {
 /// end of a verified chain.
 struct anchor {
     std::array<std::uint8_t, 32> thumbprint; ///< SHA-256 of the certificate
-    std::string key;                         ///< DER of its SubjectPublicKeyInfo
+    std::string key;                         ///< its public key by value, however a certificate writes it
     std::string subject;                     ///< DER of its subject
     std::string text;                        ///< for messages: subject and thumbprint
 };
@@ -31,6 +31,13 @@ struct revocation_list {
     std::array<std::uint8_t, 32> thumbprint;
     std::shared_ptr<X509_CRL> crl;
 };
+
+/// verification_hooks are who is told how a verification under a trust's store goes. The witness defines them.
+struct verification_hooks {
+    int (*ended)(X509_STORE_CTX*); ///< nothing is left to check; gives whether the chain is taken
+    int (*over)(X509_STORE_CTX*);  ///< its X509_STORE_CTX goes: whoever called for it has had his say
+};
+extern const verification_hooks witness_hooks;
 
 /// trust_store is what stands behind a reqauth::trust. Never changed once made.
 struct trust_store {
@@ -49,12 +56,20 @@ struct trust_store {
     std::shared_ptr<STACK_OF(X509_NAME)> names; ///< the anchors' subjects, for certificate_authorities
     std::size_t names_octets = 0;               ///< as long as those are on the wire
     std::array<std::uint8_t, 32> digest{};
+    X509_STORE_CTX_verify_fn verify = nullptr; ///< how OpenSSL checks signatures and times, by itself
 
     [[nodiscard]] bool contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept;
 
     /// Its verify flags and its purpose, as OpenSSL has them.
     [[nodiscard]] unsigned long flags() const noexcept;
     [[nodiscard]] int purpose_id() const noexcept;
+
+    /// unusable_crl says why a CRL that is here, of the CA that issued `certificate`, is not used for it; nothing: there is
+    /// none. `issuer` is that CA's certificate, where there is one at hand.
+    [[nodiscard]] std::optional<std::string> unusable_crl(const X509& certificate, X509* issuer) const;
+
+    /// doubts are what is worth saying of the trust where it is attached, one line each.
+    [[nodiscard]] std::vector<std::string> doubts() const;
 };
 
 } // namespace reqauth::detail

@@ -15,7 +15,6 @@ namespace {
 
 struct heard {
     std::optional<std::string> server_name;
-    std::vector<std::string> alpn;
     reqauth::flag_set flags;
 };
 
@@ -23,7 +22,7 @@ struct heard {
 reqauth::server_options noting(std::vector<heard>& kept, bool answer) {
     reqauth::server_options options;
     options.accept = [&kept, answer](const reqauth::client_hello& hello) {
-        heard said{std::nullopt, {hello.alpn.begin(), hello.alpn.end()}, hello.flags};
+        heard said{std::nullopt, hello.flags};
         if (hello.server_name) said.server_name = std::string(*hello.server_name);
         kept.push_back(std::move(said));
         return answer;
@@ -33,24 +32,22 @@ reqauth::server_options noting(std::vector<heard>& kept, bool answer) {
 
 } // namespace
 
-TEST_CASE("server / predicate / name, ALPN and flags in ClientHello -> it sees them, once", "[handshake][FLAG-10]") {
+TEST_CASE("server / predicate / name and flags in ClientHello -> it sees them, once", "[handshake][FLAG-10]") {
     std::vector<heard> kept;
     const auto server = attached_server(asking(), noting(kept, true));
     auto policy = agent_policy();
     policy.further_flags = {3, 2039};
     const auto client = attached_client(policy);
-    SSL_CTX_set_alpn_protos(client.get(), reinterpret_cast<const unsigned char*>("\2h2\x08http/1.1"), 12);
     pair both(*server, *client);
     SSL_set_tlsext_host_name(both.client.ssl.get(), "Shop.Example");
     REQUIRE(both.shake());
     REQUIRE(kept.size() == 1);
     CHECK(kept[0].server_name == "Shop.Example");
-    CHECK(kept[0].alpn == std::vector<std::string>{"h2", "http/1.1"});
     CHECK(kept[0].flags == reqauth::flag_set{3, 80, 2039});
     CHECK(seen(both) == "flagged CN=crawler.example");
 }
 
-TEST_CASE("server / predicate / no name, no ALPN -> it sees none", "[handshake]") {
+TEST_CASE("server / predicate / no name -> it sees none", "[handshake]") {
     std::vector<heard> kept;
     const auto server = attached_server(asking(), noting(kept, true));
     const auto client = attached_client();
@@ -58,7 +55,6 @@ TEST_CASE("server / predicate / no name, no ALPN -> it sees none", "[handshake]"
     REQUIRE(both.shake());
     REQUIRE(kept.size() == 1);
     CHECK_FALSE(kept[0].server_name.has_value());
-    CHECK(kept[0].alpn.empty());
 }
 
 TEST_CASE("server / predicate / client without the flag, or with others only -> not called", "[handshake][RCA-15]") {

@@ -23,7 +23,7 @@ struct story {
 
     story() {
         exchange.hello =
-            heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true, .by = nullptr};
+            heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true};
         exchange.server_random = random_of(2);
         exchange.decided = verdict::accept;
         exchange.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};
