@@ -15,6 +15,7 @@ CREDENTIAL = "lib/openssl/credential.cpp"
 ANSWERS = "lib/oauth.cpp"
 CLAIMS = "lib/claims.cpp"
 BINDING = "lib/openssl/oauth.cpp"
+STANDING = "modules/standing.hpp"
 
 BREAKS = [
     ("decides when the ClientHello is parsed, before the host is settled", [
@@ -239,5 +240,24 @@ BREAKS = [
     ]),
     ("the realm ends its own string", [
         (ANSWERS, """            if (c == '"' || c == '\\\\') value += '\\\\';\n""", ""),
+    ]),
+    ("modules: an agent of another host passes where a customer is required", [
+        (STANDING, "host.elsewhere && (host.requires_customer || host.misdirected_is_421)",
+         "host.elsewhere && host.misdirected_is_421"),
+    ]),
+    ("modules: misdirected requests are never answered with 421", [
+        (STANDING, "(host.requires_customer || host.misdirected_is_421)", "host.requires_customer"),
+    ]),
+    ("modules: a place that requires a customer is open to agents", [
+        (STANDING, "if (host.place_requires_customer) return standing::refused;", ""),
+    ]),
+    ("modules: an agent is one at every host", [
+        (STANDING, "if (host.elsewhere) return standing::stranger;", ""),
+    ]),
+    ("modules: whoever sent the flag comes in beside customers", [
+        (STANDING, "!(host.agents_beside && who.verified)", "!host.agents_beside"),
+    ]),
+    ("modules: agents come in beside customers unasked", [
+        (STANDING, "!(host.agents_beside && who.verified)", "!who.verified"),
     ]),
 ]

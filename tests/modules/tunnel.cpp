@@ -3,17 +3,19 @@
 // Takes plain connections, and carries each to a server over TLS as an agent: so whatever speaks HTTP can be one, with
 // any Host, and with HTTP/2.
 //
-//   tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2|http/1.1] [resume]
+//   tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2|http/1.1] [resume] [offers] [presents] [own=FILE]
 //
-// Without a certificate it is a client without the flag. Prints the port that it has taken, and then for each connection
-// "resumed", "in full" or "failed". With `resume` one presents the last session that the server gave. It runs until it is
-// killed.
+// Without a certificate it is a client without the flag, unless it `offers` it with nothing to show. `presents`: it shows
+// its certificate whatever CAs are named. FILE has the certificate and the key of a customer: for requests that are not
+// because of the flag, after the handshake too. Prints the port that it has taken, and then for each connection "resumed",
+// "in full" or "failed". With `resume` one presents the last session that the server gave. It runs until it is killed.
 
 #include <reqauth/client.hpp>
 
 #include <openssl/ssl.h>
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -83,6 +85,8 @@ struct settings {
 
 void carry(const settings& how, int near) {
     const int far = socket(AF_INET, SOCK_STREAM, 0);
+    const int at_once = 1;
+    for (const int side : {near, far}) setsockopt(side, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
     const sockaddr_in address = loopback(how.port);
     {
         const std::unique_ptr<SSL, free_ssl> ssl(SSL_new(how.context));
@@ -112,13 +116,13 @@ void carry(const settings& how, int near) {
 } // namespace
 
 int main(int argc, char** argv) try {
-    if (argc < 6)
-        throw std::runtime_error("usage: tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [h2|http/1.1] [resume]");
+    if (argc < 6) throw std::runtime_error("usage: tunnel PORT SERVER_NAME|- CA CERTIFICATE|- KEY|- [WORD...]");
     const std::vector<std::string_view> more(argv + 6, argv + argc);
     const auto said = [&](std::string_view word) { return std::ranges::find(more, word) != more.end(); };
     std::signal(SIGPIPE, SIG_IGN);
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
-    settings how{SSL_CTX_new(TLS_client_method()), std::atoi(argv[1]), argv[2], std::string_view(argv[4]) != "-",
+    const bool shows = std::string_view(argv[4]) != "-";
+    settings how{SSL_CTX_new(TLS_client_method()), std::atoi(argv[1]), argv[2], shows || said("offers"),
                  said("resume")};
     if (SSL_CTX_load_verify_file(how.context, argv[3]) != 1) throw std::runtime_error("the CA cannot be loaded");
     SSL_CTX_set_verify(how.context, SSL_VERIFY_PEER, nullptr);
@@ -132,9 +136,19 @@ int main(int argc, char** argv) try {
         if (SSL_CTX_set_alpn_protos(how.context, list.data(), static_cast<unsigned>(list.size())) != 0)
             throw std::runtime_error("ALPN cannot be set");
     }
+    for (const std::string_view word : more) {
+        if (!word.starts_with("own=")) continue;
+        const char* const file = word.data() + 4;
+        if (SSL_CTX_use_certificate_chain_file(how.context, file) != 1 ||
+            SSL_CTX_use_PrivateKey_file(how.context, file, SSL_FILETYPE_PEM) != 1)
+            throw std::runtime_error("the customer's certificate cannot be loaded");
+        SSL_CTX_set_post_handshake_auth(how.context, 1);
+    }
     if (how.agent) {
         reqauth::client_policy policy;
-        policy.credential = reqauth::credential::from_files(argv[4], argv[5]);
+        if (shows) policy.credential = reqauth::credential::from_files(argv[4], argv[5]);
+        if (said("offers")) policy.offer = reqauth::offer::always;
+        if (said("presents")) policy.when_unsatisfiable = reqauth::unsatisfiable::present;
         reqauth::client(std::move(policy)).attach(*how.context);
     }
 
