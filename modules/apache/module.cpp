@@ -34,6 +34,7 @@ void register_hooks(apr_pool_t* pool) {
     ap_hook_check_authn(before_users, nullptr, mod_ssl, APR_HOOK_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_check_authn(after_users, mod_ssl, nullptr, APR_HOOK_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_fixups(clean_environment, mod_ssl, nullptr, APR_HOOK_MIDDLE);
+    ap_hook_fixups(keep_from_caches, nullptr, nullptr, APR_HOOK_REALLY_LAST);
 }
 
 } // namespace

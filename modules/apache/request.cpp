@@ -159,8 +159,15 @@ int introduce(request_rec* r) noexcept {
                           "misdirected: the handshake of this agent's connection was for another virtual host");
             return HTTP_MISDIRECTED_REQUEST;
         case standing::refused: return HTTP_FORBIDDEN;
-        default: return DECLINED;
+        default: return keep_from_caches(r);
         }
+    });
+}
+
+int keep_from_caches(request_rec* r) noexcept {
+    return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
+        if (agent_of(r) != nullptr) apr_table_setn(r->subprocess_env, "no-cache", "1");
+        return DECLINED;
     });
 }
 

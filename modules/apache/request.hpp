@@ -17,6 +17,10 @@ const char* variable_named(std::string_view name) noexcept;
 /// environment and notes, before anything else looks at the request. Answers 421 where that is configured.
 int introduce(request_rec* r) noexcept;
 
+/// keep_from_caches has mod_cache store no answer to an agent: it would give it to whoever asks for the same. By a variable
+/// of mod_cache's, which internal redirects rename: so it is set again for each.
+int keep_from_caches(request_rec* r) noexcept;
+
 /// look_up_expression gives %{REQAUTH_...} in expressions: it reads the connection, and no directive can change it.
 int look_up_expression(ap_expr_lookup_parms* wanted) noexcept;
 

@@ -5,15 +5,20 @@ namespace {
 
 using namespace reqauth_nginx;
 
+ngx_int_t before_reading(ngx_conf_t* configuration) {
+    return add_variables(configuration) == NGX_OK ? watch_caches(configuration) : NGX_ERROR;
+}
+
 // All of the configuration is read, and nginx has made its SSL_CTXs.
 ngx_int_t configuration_read(ngx_conf_t* configuration) {
-    for (auto* step : {attach_all, hide_from_ssl_variables, add_refusals, warn_of_spellings})
+    for (auto* step : {leave_caches, attach_all, hide_from_ssl_variables, add_refusals, warn_of_spellings})
         if (step(configuration) != NGX_OK) return NGX_ERROR;
     return NGX_OK;
 }
 
 ngx_http_module_t context = {
-    add_variables, configuration_read, nullptr, nullptr, create_settings, merge_settings, nullptr, nullptr,
+    before_reading,           configuration_read,      nullptr, nullptr, create_settings, merge_settings,
+    create_location_settings, merge_location_settings,
 };
 
 } // namespace

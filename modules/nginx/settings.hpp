@@ -63,11 +63,38 @@ struct server_settings {
     [[nodiscard]] const place& given(directive which) const { return places[static_cast<std::size_t>(which)]; }
 };
 
+constexpr std::size_t cache_count = 4; ///< of proxy, fastcgi, uwsgi and scgi
+
+struct cache_place {
+    place at;
+    bool warned;
+};
+
+/// cache_settings is what a location says of one of them, with what it inherits.
+struct cache_settings {
+    ngx_flag_t passes;   ///< proxy_pass: not inherited
+    ngx_flag_t kept;     ///< proxy_cache
+    ngx_flag_t keyed;    ///< proxy_cache_key tells agents from others
+    ngx_flag_t left_out; ///< proxy_no_cache leaves agents' answers out
+    cache_place* place;  ///< of proxy_cache
+};
+
+struct location_settings {
+    std::array<cache_settings, cache_count> caches;
+};
+
 /// commands are the directives for nginx, ended by a null command.
 extern ngx_command_t commands[];
 
 void* create_settings(ngx_conf_t* configuration);
 char* merge_settings(ngx_conf_t* configuration, void* http, void* server);
+
+/// watch_caches notes what other modules' directives say of caches, until leave_caches; merge_location_settings warns
+/// where a cache gives agents' answers to others.
+ngx_int_t watch_caches(ngx_conf_t* configuration);
+ngx_int_t leave_caches(ngx_conf_t* configuration);
+void* create_location_settings(ngx_conf_t* configuration);
+char* merge_location_settings(ngx_conf_t* configuration, void* above, void* own);
 
 /// settings_of gives the server {} that a request is served by.
 inline server_settings* settings_of(const ngx_http_request_t* request) {
