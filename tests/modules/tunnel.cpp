@@ -93,7 +93,9 @@ void carry(const settings& how, int near) {
         SSL_set_fd(ssl.get(), far);
         if (how.name != "-") {
             SSL_set_tlsext_host_name(ssl.get(), how.name.c_str());
-            X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl.get()), how.name.c_str(), 0);
+            X509_VERIFY_PARAM* const wanted = SSL_get0_param(ssl.get());
+            if (X509_VERIFY_PARAM_set1_ip_asc(wanted, how.name.c_str()) != 1)
+                X509_VERIFY_PARAM_set1_host(wanted, how.name.c_str(), 0);
         }
         if (how.resume) {
             const std::lock_guard lock(shelf);
