@@ -9,11 +9,17 @@
 
 #include <openssl/ssl.h>
 
+#include <pthread.h>
+
 #include <algorithm>
-#include <cstdlib>
+#include <array>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -26,33 +32,47 @@ struct own_callback {
     void* argument = nullptr;
 };
 
+/// own_verification is the program's of SSL_CTX_set_cert_verify_callback, where agents are hidden from it.
+struct own_verification {
+    verify_function function = nullptr;
+    void* argument = nullptr;
+};
+
 /// kept is what is remembered of an SSL_CTX.
 struct kept {
     own_callback certificate;
+    own_verification verification;
+    bool verifies = false;                        ///< verify has the slot of own_verification
     void (*info)(const SSL*, int, int) = nullptr; ///< the program's own, where connections are noted
+    reqauth::attachment where;                    ///< of a server
 };
 
-/// pending is an SSL_CTX that asks nobody yet: its certificate and its trust are still to come.
-struct pending {
-    std::shared_ptr<SSL_CTX> context;
-    reqauth::attachment where;
-};
-
-/// state is this process's, from its first SSL_CTX on.
+/// state is this process's.
 struct state {
     explicit state(settings all) : log(all), with(std::move(all)) {}
 
     journal log;
     settings with;
+    pinned files;
+    std::string unreadable; ///< which of them, and why
     std::optional<reqauth::client> client;
     std::optional<reqauth::server> server;
     reqauth::server_policy policy;
+    /// Attaching, a server's. Held while the process forks: so a child finds it free, and what it guards whole.
     std::mutex guard;
-    std::vector<pending> waiting; ///< a server's
+    /// Those that ask nobody yet, since their certificate and trust are still to come. An SSL_CTX that ends leaves.
+    std::set<SSL_CTX*> waiting;
 };
 state* here = nullptr;
 
-void free_kept(void*, void* what, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<kept*>(what); }
+void free_kept(void* context, void* what, CRYPTO_EX_DATA*, int, long, void*) {
+    if (what == nullptr) return;
+    {
+        const std::lock_guard lock(here->guard);
+        here->waiting.erase(static_cast<SSL_CTX*>(context));
+    }
+    delete static_cast<kept*>(what);
+}
 void free_callback(void*, void* what, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<own_callback*>(what); }
 
 int copy_callback(CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** what, int, long, void*) {
@@ -74,6 +94,18 @@ int noted_slot() {
     static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return slot;
 }
+
+constexpr std::size_t leaf_octets = 32;
+constexpr std::size_t leaf_in_mark = 8 + 2 * leaf_octets; ///< after the version, the scope and the policy
+
+struct context_freed {
+    void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
+};
+struct bio_freed {
+    void operator()(BIO* bio) const noexcept { BIO_free(bio); }
+};
+
+const unsigned char* agents_leaf(const SSL_SESSION* session);
 
 kept* kept_of(const SSL_CTX* context) { return static_cast<kept*>(SSL_CTX_get_ex_data(context, context_slot())); }
 
@@ -121,6 +153,39 @@ bool set_ssl_cert_cb(SSL* ssl, certificate_function function, void* argument) {
     return true;
 }
 
+bool set_verify(SSL_CTX* context, verify_function function, void* argument) {
+    kept* of_context = here->server ? kept_of(context) : nullptr;
+    if (of_context == nullptr || !of_context->verifies) return false;
+    of_context->verification = {function, argument};
+    return true;
+}
+
+/// mark_session marks an agent's session that libreqauth vouches for to nobody: nobody resumes it, and the program can
+/// still get at it. The mark is one without scope, policy and time.
+bool mark_session(SSL* ssl, X509_STORE_CTX* verification) {
+    SSL_SESSION* session = SSL_get_session(ssl);
+    if (agents_leaf(session) != nullptr) return true;
+    std::array<unsigned char, mark_octets> mark{};
+    std::memcpy(mark.data(), mark_begins, sizeof mark_begins - 1);
+    const X509* leaf = X509_STORE_CTX_get0_cert(verification);
+    return (leaf == nullptr || X509_digest(leaf, EVP_sha256(), mark.data() + leaf_in_mark, nullptr) == 1) &&
+           SSL_SESSION_set1_ticket_appdata(session, mark.data(), mark.size()) == 1;
+}
+
+/// verify stands in the place of the program's SSL_CTX_set_cert_verify_callback, which sees no agent.
+int verify(X509_STORE_CTX* verification, void* what) {
+    const auto* of_context = static_cast<const kept*>(what);
+    auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    // After the client's Finished it is the program that asks.
+    const bool agent = ssl != nullptr && SSL_get_peer_finished(ssl, nullptr, 0) == 0 &&
+                       reqauth::server_outcome_of(*ssl).accepted;
+    const own_verification& own = of_context->verification;
+    if (!agent && own.function != nullptr) return own.function(verification, own.argument);
+    const int verified = X509_verify_cert(verification);
+    if (agent && !mark_session(ssl, verification)) return 0;
+    return verified > 0 ? 1 : 0;
+}
+
 std::string alert_name(int alert) {
     std::string name = SSL_alert_desc_string_long(alert);
     std::ranges::transform(name, name.begin(), [](char c) {
@@ -161,11 +226,16 @@ bool made(SSL_CTX* context) {
             return true;
         }
         if (!here->server || role == TLS_client_method()) return false;
-        const std::lock_guard lock(here->guard);
         keep(*context);
-        SSL_CTX_up_ref(context);
-        std::shared_ptr<SSL_CTX> reference(context, SSL_CTX_free);
-        here->waiting.push_back({std::move(reference), here->server->attach(*context, {})});
+        kept* of_context = kept_of(context);
+        if (of_context == nullptr) throw std::bad_alloc();
+        const std::lock_guard lock(here->guard);
+        of_context->where = here->server->attach(*context, {});
+        if (!here->with.visible) {
+            of_context->verifies = true;
+            SSL_CTX_set_cert_verify_callback(context, verify, of_context);
+        }
+        here->waiting.insert(context);
         return true;
     } catch (const std::exception& failed) {
         without_flag(failed.what());
@@ -174,23 +244,24 @@ bool made(SSL_CTX* context) {
 }
 
 /// ask gives an SSL_CTX, as it has become, the policy. Where that cannot be, it goes on asking nobody.
-void ask(const pending& one) {
+void ask(SSL_CTX& context) {
     try {
         // What made could not see yet. Of an SSL_CTX that can carry the flag it says that it does already.
-        reqauth::server().attach(*one.context, {});
+        reqauth::server().attach(context, {});
     } catch (const reqauth::error& failed) {
         if (failed.code() != reqauth::errc::already_attached) {
-            SSL_CTX_set_psk_find_session_callback(one.context.get(), nullptr);
+            SSL_CTX_set_psk_find_session_callback(&context, nullptr);
             without_flag(failed.what());
             return;
         }
     }
     try {
-        for (const std::string& warning : here->server->replace({{one.where, here->policy}})) here->log.say(warning);
-        kept* of_context = kept_of(one.context.get());
-        if (here->log.wanted() && of_context != nullptr) {
-            of_context->info = SSL_CTX_get_info_callback(one.context.get());
-            SSL_CTX_set_info_callback(one.context.get(), note_connection);
+        kept* of_context = kept_of(&context);
+        for (const std::string& warning : here->server->replace({{of_context->where, here->policy}}))
+            here->log.say(warning);
+        if (here->log.wanted()) {
+            of_context->info = SSL_CTX_get_info_callback(&context);
+            SSL_CTX_set_info_callback(&context, note_connection);
         }
     } catch (const std::exception& failed) {
         without_flag(failed.what());
@@ -201,50 +272,116 @@ void ask(const pending& one) {
 void begins(SSL_CTX* context) {
     if (!here->server || SSL_CTX_get_ssl_method(context) == TLS_client_method()) return;
     try {
+        // The last reference to one may be ours by the end, and its end takes the lock.
+        std::vector<std::unique_ptr<SSL_CTX, context_freed>> held;
         const std::lock_guard lock(here->guard);
-        for (const pending& one : std::exchange(here->waiting, {})) ask(one);
+        held.reserve(here->waiting.size());
+        // One that another thread is freeing waits for the lock, too; OpenSSL gives no second first reference.
+        for (SSL_CTX* one : std::exchange(here->waiting, {}))
+            if (SSL_CTX_up_ref(one) == 1) held.emplace_back(one);
+        for (const auto& one : held) ask(*one);
     } catch (const std::exception& failed) {
         without_flag(failed.what());
     }
 }
 
-/// HAProxy gives every session its own id context, and an agent's would then resume for anybody who presents it.
-/// docs/reference.md has the mark of an agent's session.
-bool keeps_id_context(const SSL_SESSION* session) {
-    constexpr std::string_view mark = "reqauth\x01";
+/// agents_leaf gives the leaf that the mark of an agent's session names: null where it is no agent's.
+const unsigned char* agents_leaf(const SSL_SESSION* session) {
     void* data = nullptr;
     std::size_t size = 0;
     // It changes nothing, and OpenSSL 3 takes no const.
-    return here->server &&
-           SSL_SESSION_get0_ticket_appdata(const_cast<SSL_SESSION*>(session), &data, &size) == 1 && // NOLINT
-           std::string_view(static_cast<const char*>(data), size).starts_with(mark);
+    if (session == nullptr ||
+        SSL_SESSION_get0_ticket_appdata(const_cast<SSL_SESSION*>(session), &data, &size) != 1 || // NOLINT
+        size != mark_octets || std::memcmp(data, mark_begins, sizeof mark_begins - 1) != 0)
+        return nullptr;
+    return static_cast<const unsigned char*>(data) + leaf_in_mark;
+}
+
+/// What came in post-handshake authentication since is not the agent's, but for the program's own trust.
+bool hides_session(const SSL_SESSION* session) {
+    const unsigned char* leaf = agents_leaf(session);
+    if (leaf == nullptr) return false;
+    const X509* peer = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(session)); // NOLINT
+    std::array<unsigned char, leaf_octets> digest{};
+    return peer == nullptr || X509_digest(peer, EVP_sha256(), digest.data(), nullptr) != 1 ||
+           std::memcmp(digest.data(), leaf, digest.size()) == 0;
+}
+
+bool hides(const SSL* ssl) {
+    const SSL_SESSION* session = SSL_get_session(ssl);
+    return agents_leaf(session) != nullptr ? hides_session(session) : reqauth::server_outcome_of(*ssl).accepted;
+}
+
+/// Without a certificate nothing was wrong with it. Where everybody must have one, there is nobody without, and a
+/// program may look at the result alone.
+long verify_result(const SSL* ssl) {
+    return (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 ? SSL_get_verify_result(ssl) : X509_V_OK;
+}
+
+int print_session(BIO* out, std::FILE* file, const SSL_SESSION* session) {
+    const std::unique_ptr<BIO, bio_freed> whole(BIO_new(BIO_s_mem()));
+    if (whole == nullptr || SSL_SESSION_print(whole.get(), session) != 1) return 0;
+    char* begin = nullptr;
+    const long size = BIO_get_mem_data(whole.get(), &begin);
+    std::string_view text(begin, static_cast<std::size_t>(size));
+    const auto write = [&](std::string_view part) {
+        return file != nullptr ? std::fwrite(part.data(), 1, part.size(), file) == part.size()
+                               : BIO_write(out, part.data(), static_cast<int>(part.size())) >= 0;
+    };
+    constexpr std::string_view names = "Verify return code: ";
+    const auto at = text.find(names);
+    if (at == text.npos) return write(text) ? 1 : 0;
+    const auto end = text.find('\n', at);
+    return write(text.substr(0, at + names.size())) && write("0 (ok)") &&
+                   write(end != text.npos ? text.substr(end) : std::string_view())
+               ? 1
+               : 0;
 }
 
 // A function whose address no program takes: it would be the program's, then.
-const reqauth_exec_hooks hooks{reinterpret_cast<const void*>(&SSL_CTX_set_psk_find_session_callback),
-                               reinterpret_cast<const void*>(&reqauth::server_outcome_of),
-                               made,
-                               begins,
-                               set_cert_cb,
-                               set_ssl_cert_cb,
-                               keeps_id_context};
+reqauth_exec_hooks hooks{.libssl = reinterpret_cast<const void*>(&SSL_CTX_set_psk_find_session_callback),
+                         .made = made,
+                         .begins = begins,
+                         .set_cert_cb = set_cert_cb,
+                         .set_ssl_cert_cb = set_ssl_cert_cb,
+                         .set_verify = set_verify,
+                         .hides = nullptr,
+                         .hides_session = hides_session,
+                         .verify_result = verify_result,
+                         .print_session = print_session};
+
+// std::mutex is free to be held over a fork, by the thread that forks.
+void before_fork() { here->guard.lock(); }
+void after_fork() { here->guard.unlock(); }
 
 } // namespace
 
-const reqauth_exec_hooks* reqauth_exec_begin() noexcept {
+const void* reqauth_exec_pin(const char* text) noexcept {
     try {
-        const char* told = std::getenv(settings_variable);
         // It lives as long as the process: SSLs may be freed at its very end.
-        here = new state(told != nullptr ? read_settings(told) : settings{});
-        if (told == nullptr) {
-            without_flag("REQAUTH_EXEC is not in its environment; run it by reqauth-exec");
-            return nullptr;
-        }
+        here = new state(read_settings(text));
+        here->files = pin(here->with);
+        if (pthread_atfork(before_fork, after_fork, after_fork) != 0) throw std::bad_alloc();
+    } catch (const std::exception& failed) {
+        // Said where the program makes an SSL_CTX, if it ever does.
+        if (here != nullptr) here->unreadable = failed.what();
+    }
+    return reinterpret_cast<const void*>(&reqauth::server_outcome_of);
+}
+
+const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
+    if (here == nullptr) return nullptr;
+    try {
+        if (!here->unreadable.empty()) throw std::runtime_error(here->unreadable);
         if (here->with.server) {
-            here->policy = server_policy_of(here->with);
+            here->policy = server_policy_of(here->with, here->files);
             here->server.emplace(server_options_of(here->with));
+            if (!here->with.visible) hooks.hides = hides;
         } else {
-            reqauth::client_policy policy = client_policy_of(here->with);
+            if (moved && is_uri(here->with.key))
+                throw std::runtime_error("it changed its root before its first SSL_CTX, and no provider is loaded out "
+                                         "of another root; have it make an SSL_CTX first");
+            reqauth::client_policy policy = client_policy_of(here->with, here->files);
             policy.chained_certificate_callback = {run_own, nullptr};
             if (here->log.wanted())
                 policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) { here->log.note(ssl, how); };
@@ -252,7 +389,7 @@ const reqauth_exec_hooks* reqauth_exec_begin() noexcept {
         }
         return &hooks;
     } catch (const std::exception& failed) {
-        if (here != nullptr) without_flag(failed.what());
+        without_flag(failed.what());
         return nullptr;
     }
 }

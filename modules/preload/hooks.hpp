@@ -2,32 +2,52 @@
 #pragma once
 
 // Between the two halves of what is preloaded. The first, libreqauth-preload.so, is in every process that reqauth-exec
-// started and needs nothing but libc. The second, libreqauth-exec.so, needs libreqauth and OpenSSL, and is loaded where
-// a program makes its first SSL_CTX.
+// started and needs nothing but libc. The second, libreqauth-exec.so, needs libreqauth and OpenSSL. It is loaded before
+// the program runs where that links OpenSSL, and else where it first uses it.
 
 #include <reqauth/export.hpp>
+
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <cstdio>
 
 /// The environment variables: settings.hpp's, and tally.hpp's as PROCESS:FILE.
 inline constexpr const char* settings_variable = "REQAUTH_EXEC";
 inline constexpr const char* tally_variable = "REQAUTH_EXEC_TALLY";
 
+/// A mark is what libreqauth writes into an agent's session, first in its ticket application data: docs/reference.md.
+inline constexpr char mark_begins[] = "reqauth\x01";
+inline constexpr std::size_t mark_octets = 112;
+
 using certificate_function = int (*)(SSL*, void*);
+using verify_function = int (*)(X509_STORE_CTX*, void*);
 
 struct reqauth_exec_hooks {
     /// An address in the libssl that the second half works with: the program's must be the same.
     const void* libssl;
-    /// An address in libreqauth: what that does itself is left alone.
-    const void* libreqauth;
     /// Called with a new SSL_CTX. Says whether it was given the flag.
     bool (*made)(SSL_CTX*);
     /// Called before an SSL is made of an SSL_CTX.
     void (*begins)(SSL_CTX*);
-    /// Called in place of SSL_CTX_set_cert_cb and SSL_set_cert_cb. They say whether that is done so.
+    /// Called in place of SSL_CTX_set_cert_cb, SSL_set_cert_cb and SSL_CTX_set_cert_verify_callback. They say whether
+    /// that is done so.
     bool (*set_cert_cb)(SSL_CTX*, certificate_function, void*);
     bool (*set_ssl_cert_cb)(SSL*, certificate_function, void*);
-    /// Says whether a session is a verified agent's: its scope is its id context, which no program may change.
-    bool (*keeps_id_context)(const SSL_SESSION*);
+    bool (*set_verify)(SSL_CTX*, verify_function, void*);
+    /// Whether a program is not to see the certificate of this connection, or of this session.
+    bool (*hides)(const SSL*);
+    bool (*hides_session)(const SSL_SESSION*);
+    /// What SSL_get_verify_result says to the program where the certificate is hidden.
+    long (*verify_result)(const SSL*);
+    /// SSL_SESSION_print and SSL_SESSION_print_fp without the verify result.
+    int (*print_session)(BIO*, std::FILE*, const SSL_SESSION*); ///< to one of the two
 };
 
-/// The one function that the second half exports: null where it cannot work, and has said why.
-extern "C" REQAUTH_EXPORT const reqauth_exec_hooks* reqauth_exec_begin() noexcept;
+/// What the second half exports. The first call is reqauth_exec_pin, with the settings: it reads files and opens the
+/// log, and does not touch OpenSSL, which is the program's to set up; it gives an address in libreqauth, whose own calls
+/// are left alone. reqauth_exec_begin comes where the program has
+/// done so: null where nothing can be done, and that has been said. `moved`: the process sees other files by now than
+/// those that it began with.
+extern "C" REQAUTH_EXPORT const void* reqauth_exec_pin(const char* settings) noexcept;
+extern "C" REQAUTH_EXPORT const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept;

@@ -7,8 +7,6 @@
 #include <openssl/ssl.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 using json = nlohmann::ordered_json;
@@ -55,35 +53,43 @@ std::string quoted(const json& text) { return text.is_null() ? "no name" : reqau
 
 } // namespace
 
-journal::file journal::file::of(int number) noexcept {
-    struct stat status {};
-    if (number < 0 || fstat(number, &status) != 0) return {};
-    return {number, status.st_dev, status.st_ino};
-}
-
-bool journal::file::still() const noexcept {
-    const file now = of(number);
-    return number >= 0 && now.number >= 0 && now.device == device && now.inode == inode;
-}
-
 journal::journal(const settings& all) : verbose_(all.verbose), path_(all.log), error_(file::of(STDERR_FILENO)) {
-    open_log();
-}
-
-void journal::open_log() {
     if (path_.empty()) return;
-    log_ = file::of(open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+    try {
+        log_ = open_log(path_, true);
+        number_ = log_.number;
+    } catch (const cannot_log& why) {
+        lost_ = true;
+        say(std::string("does not write its log: ") + why.what());
+    }
 }
 
 void journal::say(const std::string& text) {
     if (error_.still()) put(error_.number, "reqauth-exec: " + (program_invocation_short_name + (" " + text)));
 }
 
+void journal::log(std::string_view json) {
+    if (path_.empty() || lost_) return;
+    file now{number_, log_.device, log_.inode};
+    if (!now.still()) {
+        try {
+            now = open_log(path_, false);
+            if (!now.same_as(log_)) {
+                close(now.number);
+                throw cannot_log(path_ + ": is another file by now; start it again");
+            }
+            number_ = now.number;
+        } catch (const cannot_log& why) {
+            if (!lost_.exchange(true)) say(std::string("has closed its log, and writes it no more: ") + why.what());
+            return;
+        }
+    }
+    put(now.number, std::string(json));
+}
+
 void journal::write(std::string_view json, const std::string& text) {
     if (verbose_) say(text);
-    if (path_.empty()) return;
-    if (!log_.still()) open_log();
-    if (log_.still()) put(log_.number, std::string(json));
+    log(json);
 }
 
 void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What reqauth-exec says from inside a program: to standard error, and to the file of --log. Programs close files that
-// are not theirs, and then use the numbers again: a line goes only where the number is still the file that it was.
+// What reqauth-exec says from inside a program: to standard error, and to the file of --log. A line goes only where the
+// number is still the file that it was. The log that a program has closed is opened again while its path still leads to
+// that very file, and else is lost, which is said once.
 
+#include "log_file.hpp"
 #include "settings.hpp"
 
 #include <reqauth/client.hpp>
 #include <reqauth/peer.hpp>
 
-#include <sys/types.h>
-
+#include <atomic>
 #include <string>
 #include <string_view>
 
@@ -30,18 +31,13 @@ public:
               std::string_view alert_received);
 
 private:
-    struct file {
-        int number = -1;
-        dev_t device = 0;
-        ino_t inode = 0;
-        [[nodiscard]] static file of(int number) noexcept;
-        [[nodiscard]] bool still() const noexcept;
-    };
-    void open_log();
+    void log(std::string_view json);
     void write(std::string_view json, const std::string& text);
 
     bool verbose_;
     std::string path_;
     file error_;
-    file log_;
+    file log_; ///< as it was opened
+    std::atomic<int> number_{-1}; ///< of the log now
+    std::atomic<bool> lost_{false};
 };

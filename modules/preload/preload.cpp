@@ -1,143 +1,141 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // libreqauth-preload.so, which LD_PRELOAD puts before OpenSSL: it sees each SSL_CTX as it is made. It needs libc alone,
-// so that programs that never use OpenSSL are as they were.
+// so that programs that never use OpenSSL are as they were. What those need that do is loaded before they run, or not
+// out of a root that they have changed.
 
+#include "functions.hpp"
 #include "hooks.hpp"
+#include "preload.hpp"
 #include "tally.hpp"
 
 #include <openssl/ssl.h>
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cstdarg>
 
+#define TEXT_OF(value) #value
+#define TEXT(value) TEXT_OF(value)
+const char known_libssl[] = "libssl.so." TEXT(OPENSSL_SHLIB_VERSION);
+
 namespace {
-
-// Above zero while OpenSSL or the library call what stands here: SSL_CTX_new calls SSL_CTX_new_ex, attaching SSL_new.
-thread_local int inside = 0;
-// OpenSSL's function that runs then: what it calls is of the same OpenSSL. Its own calls can look like ours.
-thread_local void* running = nullptr;
-
-struct within {
-    explicit within(void* function = nullptr) {
-        ++inside;
-        running = function;
-    }
-    ~within() {
-        --inside;
-        running = nullptr;
-    }
-    within(const within&) = delete;
-    within& operator=(const within&) = delete;
-};
 
 tally* counts = nullptr;
 int first_process = 0;
 bool verbose = false;
+const char* settings_text = nullptr;
 
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-    const int before = errno;
-    char text[512];
-    const int start = std::snprintf(text, sizeof text, "reqauth-exec: %s ", program_invocation_short_name);
-    std::va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(text + start, sizeof text - static_cast<std::size_t>(start) - 1, format, arguments);
-    va_end(arguments);
-    std::strcat(text, "\n");
-    (void)!write(STDERR_FILENO, text, std::strlen(text));
-    errno = before;
+// Where a path leads to: the root, and how it is mounted.
+struct view {
+    dev_t device;
+    ino_t inode;
+    unsigned long long mount;
+    bool operator==(const view&) const = default;
+};
+view at_start{};
+
+view view_now() {
+    struct stat root {};
+    struct statx mounted {};
+    if (stat("/", &root) != 0) return {};
+    if (statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &mounted) != 0) mounted.stx_mnt_id = 0;
+    return {root.st_dev, root.st_ino, mounted.stx_mnt_id};
 }
 
-const char* file_name(const char* path) {
-    const char* slash = std::strrchr(path, '/');
-    return slash != nullptr ? slash + 1 : path;
-}
+bool moved() { return view_now() != at_start; }
 
-// The libssl that this was built for, as "libssl.so.3".
-#define TEXT_OF(value) #value
-#define TEXT(value) TEXT_OF(value)
-constexpr char known_libssl[] = "libssl.so." TEXT(OPENSSL_SHLIB_VERSION);
+const char* why_not_loaded = nullptr;
+decltype(&reqauth_exec_begin) second_half = nullptr;
 
-// The function that `caller` would have called: a program can load several OpenSSLs, each for a library of its own.
-void* next(const char* name, void* caller) {
-    Dl_info where{};
-    link_map* object = nullptr;
-    void* found = nullptr;
-    if (dladdr1(running != nullptr ? running : caller, &where, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) !=
-            0 &&
-        object->l_name[0] != '\0') {
-        if (void* loaded = dlopen(object->l_name, RTLD_LAZY | RTLD_NOLOAD)) {
-            found = dlsym(loaded, name);
-            dlclose(loaded);
-        }
+void load() {
+    if (settings_text == nullptr) {
+        why_not_loaded = "REQAUTH_EXEC is not in its environment; run it by reqauth-exec";
+        return;
     }
-    if (found == nullptr) found = dlsym(RTLD_NEXT, name);
-    if (found == nullptr) {
-        if (void* loaded = dlopen(known_libssl, RTLD_LAZY | RTLD_NOLOAD)) {
-            found = dlsym(loaded, name);
-            dlclose(loaded);
-        }
+    if (moved()) {
+        why_not_loaded = "it changed its root, or what is mounted there, before it loaded OpenSSL, and nothing is taken "
+                         "out of another root; have it load OpenSSL first";
+        return;
     }
-    return found;
-}
-
-template <class Function> Function* next(Function*, const char* name, void* caller) {
-    return reinterpret_cast<Function*>(next(name, caller));
-}
-
-Dl_info library_of(const void* function) {
-    Dl_info where{};
-    if (dladdr(function, &where) == 0) where.dli_fname = "something unknown";
-    return where;
-}
-
-const reqauth_exec_hooks* loaded_hooks = nullptr;
-
-void load_hooks() {
-    Dl_info self = library_of(reinterpret_cast<const void*>(&load_hooks));
+    Dl_info self{};
+    dladdr(reinterpret_cast<const void*>(&load), &self);
     char path[4096];
     const int folder = static_cast<int>(file_name(self.dli_fname) - self.dli_fname);
     std::snprintf(path, sizeof path, "%.*slibreqauth-exec.so", folder, self.dli_fname);
     void* second = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (second == nullptr) {
-        say("goes on without the flag: %s", dlerror());
+    auto* pin = second != nullptr ? reinterpret_cast<decltype(&reqauth_exec_pin)>(dlsym(second, "reqauth_exec_pin"))
+                                  : nullptr;
+    auto* begin = second != nullptr
+                      ? reinterpret_cast<decltype(&reqauth_exec_begin)>(dlsym(second, "reqauth_exec_begin"))
+                      : nullptr;
+    if (pin == nullptr || begin == nullptr) {
+        const char* error = dlerror();
+        why_not_loaded = strdup(error != nullptr ? error : "libreqauth-exec.so is another one's; install it again");
         return;
     }
-    if (auto* begin = reinterpret_cast<decltype(&reqauth_exec_begin)>(dlsym(second, "reqauth_exec_begin")))
-        loaded_hooks = begin();
+    set_bases_of_reqauth(pin(settings_text), reinterpret_cast<const void*>(begin));
+    second_half = begin;
 }
 
-// The second half, for a libssl that has `function`: null where it cannot work with that.
-const reqauth_exec_hooks* hooks_for(const void* function) {
-    const Dl_info its = library_of(function);
+void load_once() {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, load);
+}
+
+std::atomic<const reqauth_exec_hooks*> loaded_hooks{nullptr};
+
+void load_hooks() {
+    load_once();
+    if (second_half == nullptr) {
+        say("goes on without the flag: %s", why_not_loaded != nullptr ? why_not_loaded : "it is out of memory");
+        return;
+    }
+    const reqauth_exec_hooks* hooks = second_half(moved());
+    if (hooks != nullptr && hooks->hides != nullptr && base_of(hooks->libssl) == base_of_known_libssl()) stand_in();
+    loaded_hooks.store(hooks, std::memory_order_release);
+}
+
+const char* name_of(const void* function) {
+    Dl_info where{};
+    return function != nullptr && dladdr(function, &where) != 0 ? where.dli_fname : "something unknown";
+}
+
+// The second half, for a libssl that has `found`: null where it cannot work with that.
+const reqauth_exec_hooks* hooks_for(const target& found) {
     static std::atomic<bool> said{false};
-    const char* name = file_name(its.dli_fname);
-    const std::size_t size = sizeof known_libssl - 1;
-    if (std::strncmp(name, known_libssl, size) != 0 || (name[size] != '\0' && name[size] != '.')) {
-        if (!said.exchange(true))
-            say("goes on without the flag: it uses %s, and this reqauth-exec is for %s; take a build of the program "
-                "for that",
-                its.dli_fname, known_libssl);
+    if (!found.known) {
+        const char* path = name_of(found.real);
+        const char* name = file_name(path);
+        const std::size_t size = std::strlen(known_libssl);
+        const bool of_same_name =
+            std::strncmp(name, known_libssl, size) == 0 && (name[size] == '\0' || name[size] == '.');
+        if (!said.exchange(true)) {
+            if (of_same_name)
+                say("goes on without the flag where it uses %s, since another is loaded; have one OpenSSL in a program",
+                    path);
+            else
+                say("goes on without the flag: it uses %s, and this reqauth-exec is for %s; take a build of the program "
+                    "for that",
+                    path, known_libssl);
+        }
         return nullptr;
     }
     const within guard;
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load_hooks);
-    if (loaded_hooks == nullptr) return nullptr;
-    const Dl_info ours = library_of(loaded_hooks->libssl);
-    if (ours.dli_fbase == its.dli_fbase) return loaded_hooks;
+    const reqauth_exec_hooks* hooks = hooks_there();
+    if (hooks == nullptr || base_of_known_libssl() == base_of(hooks->libssl)) return hooks;
     if (!said.exchange(true))
-        say("goes on without the flag where it uses %s, since libreqauth has %s; have one OpenSSL in a program",
-            its.dli_fname, ours.dli_fname);
+        say("goes on without the flag, since libreqauth has %s; have one OpenSSL in a program", name_of(hooks->libssl));
     return nullptr;
 }
 
-SSL_CTX* note(SSL_CTX* made, const void* by) {
+SSL_CTX* note(SSL_CTX* made, const target& by) {
     if (made == nullptr) return made;
     if (counts != nullptr) ++counts->made;
     const reqauth_exec_hooks* hooks = hooks_for(by);
@@ -146,15 +144,39 @@ SSL_CTX* note(SSL_CTX* made, const void* by) {
     return made;
 }
 
+bool begins_with_mark(const void* data, std::size_t size) {
+    return size >= mark_octets && std::memcmp(data, mark_begins, sizeof mark_begins - 1) == 0;
+}
+
+struct marked {
+    bool there = false;
+    const void* data = nullptr;
+};
+
+// The mark of a session of this libreqauth's OpenSSL.
+marked mark_of(SSL_SESSION* session) {
+    void* data = nullptr;
+    std::size_t size = 0;
+    if (hooks_there() == nullptr || session == nullptr) return {};
+    const target found = find(function::SSL_SESSION_get0_ticket_appdata, reinterpret_cast<void*>(&mark_of));
+    if (as(&SSL_SESSION_get0_ticket_appdata, found)(session, &data, &size) != 1 || !begins_with_mark(data, size))
+        return {};
+    return {true, data};
+}
+
+// Before the program's own code runs, and before it can change what a path means.
 __attribute__((constructor)) void begin() {
+    const int before = errno;
+    at_start = view_now();
+    const char* all = std::getenv(settings_variable);
+    settings_text = all != nullptr ? strdup(all) : nullptr;
+    verbose = all != nullptr && std::strstr(all, "\"verbose\":true") != nullptr;
     const char* where = std::getenv(tally_variable);
     int file = -1;
-    if (where == nullptr || std::sscanf(where, "%d:%d", &first_process, &file) != 2) return;
-    const int before = errno;
-    counts = find_tally(first_process, file);
+    if (where != nullptr && std::sscanf(where, "%d:%d", &first_process, &file) == 2)
+        counts = find_tally(first_process, file);
+    if (learn_functions()) load_once();
     errno = before;
-    const char* all = std::getenv(settings_variable);
-    verbose = all != nullptr && std::strstr(all, "\"verbose\":true") != nullptr;
 }
 
 // Only the program that reqauth-exec was given speaks for all, once.
@@ -179,76 +201,140 @@ __attribute__((destructor)) void end() {
 
 #define CALLER __builtin_return_address(0)
 
+const reqauth_exec_hooks* hooks_there() { return loaded_hooks.load(std::memory_order_acquire); }
+
+const char* file_name(const char* path) {
+    const char* slash = std::strrchr(path, '/');
+    return slash != nullptr ? slash + 1 : path;
+}
+
+void say(const char* format, ...) {
+    const int before = errno;
+    char text[512];
+    const int start = std::snprintf(text, sizeof text, "reqauth-exec: %s ", program_invocation_short_name);
+    std::va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(text + start, sizeof text - static_cast<std::size_t>(start) - 1, format, arguments);
+    va_end(arguments);
+    std::strcat(text, "\n");
+    (void)!write(STDERR_FILENO, text, std::strlen(text));
+    errno = before;
+}
+
 extern "C" {
 
+// A program that has loaded OpenSSL since it began, as Python does, and not used it yet.
+REQAUTH_EXPORT int chroot(const char* path) noexcept {
+    if (learn_functions()) load_once();
+    return static_cast<int>(syscall(SYS_chroot, path));
+}
+
 REQAUTH_EXPORT SSL_CTX* SSL_CTX_new(const SSL_METHOD* method) {
-    auto* real = next(&SSL_CTX_new, "SSL_CTX_new", CALLER);
-    if (real == nullptr) return nullptr;
-    if (inside > 0) return real(method);
+    const target found = find(function::SSL_CTX_new, CALLER);
+    if (found.real == nullptr) return nullptr;
+    if (within::any()) return as(&SSL_CTX_new, found)(method);
     SSL_CTX* made = nullptr;
     {
-        const within guard(reinterpret_cast<void*>(real));
-        made = real(method);
+        const within guard(found.real);
+        made = as(&SSL_CTX_new, found)(method);
     }
-    return note(made, reinterpret_cast<const void*>(real));
+    return note(made, found);
 }
 
 REQAUTH_EXPORT SSL_CTX* SSL_CTX_new_ex(OSSL_LIB_CTX* libctx, const char* properties, const SSL_METHOD* method) {
-    auto* real = next(&SSL_CTX_new_ex, "SSL_CTX_new_ex", CALLER);
-    if (real == nullptr) return nullptr;
-    if (inside > 0) return real(libctx, properties, method);
+    const target found = find(function::SSL_CTX_new_ex, CALLER);
+    if (found.real == nullptr) return nullptr;
+    if (within::any()) return as(&SSL_CTX_new_ex, found)(libctx, properties, method);
     SSL_CTX* made = nullptr;
     {
-        const within guard(reinterpret_cast<void*>(real));
-        made = real(libctx, properties, method);
+        const within guard(found.real);
+        made = as(&SSL_CTX_new_ex, found)(libctx, properties, method);
     }
-    return note(made, reinterpret_cast<const void*>(real));
+    return note(made, found);
 }
 
 REQAUTH_EXPORT SSL* SSL_new(SSL_CTX* context) {
-    auto* real = next(&SSL_new, "SSL_new", CALLER);
-    if (real == nullptr) return nullptr;
-    if (inside == 0 && context != nullptr) {
-        const reqauth_exec_hooks* hooks = hooks_for(reinterpret_cast<const void*>(real));
+    const target found = find(function::SSL_new, CALLER);
+    if (found.real == nullptr) return nullptr;
+    if (!within::any() && context != nullptr) {
+        const reqauth_exec_hooks* hooks = hooks_for(found);
         const within guard;
         if (hooks != nullptr) hooks->begins(context);
     }
-    return real(context);
+    return as(&SSL_new, found)(context);
 }
 
 REQAUTH_EXPORT void SSL_CTX_set_cert_cb(SSL_CTX* context, certificate_function function, void* argument) {
-    auto* real = next(&SSL_CTX_set_cert_cb, "SSL_CTX_set_cert_cb", CALLER);
-    if (real == nullptr) return;
-    if (inside == 0) {
-        const reqauth_exec_hooks* hooks = hooks_for(reinterpret_cast<const void*>(real));
+    const target found = find(function::SSL_CTX_set_cert_cb, CALLER);
+    if (found.real == nullptr) return;
+    if (!within::any()) {
+        const reqauth_exec_hooks* hooks = hooks_for(found);
         const within guard;
         if (hooks != nullptr && hooks->set_cert_cb(context, function, argument)) return;
     }
-    real(context, function, argument);
+    as(&SSL_CTX_set_cert_cb, found)(context, function, argument);
 }
 
 REQAUTH_EXPORT void SSL_set_cert_cb(SSL* ssl, certificate_function function, void* argument) {
-    auto* real = next(&SSL_set_cert_cb, "SSL_set_cert_cb", CALLER);
-    if (real == nullptr) return;
-    if (inside == 0) {
-        const reqauth_exec_hooks* hooks = hooks_for(reinterpret_cast<const void*>(real));
+    const target found = find(function::SSL_set_cert_cb, CALLER);
+    if (found.real == nullptr) return;
+    if (!within::any()) {
+        const reqauth_exec_hooks* hooks = hooks_for(found);
         const within guard;
         if (hooks != nullptr && hooks->set_ssl_cert_cb(ssl, function, argument)) return;
     }
-    real(ssl, function, argument);
+    as(&SSL_set_cert_cb, found)(ssl, function, argument);
 }
 
-REQAUTH_EXPORT int SSL_SESSION_set1_id_context(SSL_SESSION* session, const unsigned char* value, unsigned int size) {
-    auto* real = next(&SSL_SESSION_set1_id_context, "SSL_SESSION_set1_id_context", CALLER);
-    if (real == nullptr) return 0;
-    if (inside == 0 && session != nullptr) {
-        const reqauth_exec_hooks* hooks = hooks_for(reinterpret_cast<const void*>(real));
+REQAUTH_EXPORT void SSL_CTX_set_cert_verify_callback(SSL_CTX* context, verify_function function, void* argument) {
+    const target found = find(function::SSL_CTX_set_cert_verify_callback, CALLER);
+    if (found.real == nullptr) return;
+    if (!within::any()) {
+        const reqauth_exec_hooks* hooks = hooks_for(found);
         const within guard;
-        if (hooks != nullptr && library_of(CALLER).dli_fbase != library_of(hooks->libreqauth).dli_fbase &&
-            hooks->keeps_id_context(session))
-            return 1;
+        if (hooks != nullptr && hooks->set_verify(context, function, argument)) return;
     }
-    return real(session, value, size);
+    as(&SSL_CTX_set_cert_verify_callback, found)(context, function, argument);
+}
+
+// An agent's session resumes within the scope that libreqauth gave it, and is known by its mark. HAProxy gives every
+// session an id context of its own, for whoever presents it; stunnel writes ticket application data. The program's
+// data stands after the mark, where the program finds it as it wrote it.
+REQAUTH_EXPORT int SSL_SESSION_set1_id_context(SSL_SESSION* session, const unsigned char* value, unsigned int size) {
+    const target found = find(function::SSL_SESSION_set1_id_context, CALLER);
+    if (found.real == nullptr) return 0;
+    if (found.who == caller::anybody && mark_of(session).there) return 1;
+    return as(&SSL_SESSION_set1_id_context, found)(session, value, size);
+}
+
+REQAUTH_EXPORT int SSL_SESSION_set1_ticket_appdata(SSL_SESSION* session, const void* data, std::size_t size) {
+    const target found = find(function::SSL_SESSION_set1_ticket_appdata, CALLER);
+    if (found.real == nullptr) return 0;
+    auto* set = as(&SSL_SESSION_set1_ticket_appdata, found);
+    const marked mark = found.who == caller::anybody ? mark_of(session) : marked{};
+    if (!mark.there) return set(session, data, size);
+    if (size > SIZE_MAX - mark_octets) return 0;
+    auto* both = static_cast<char*>(std::malloc(mark_octets + size));
+    if (both == nullptr) return 0;
+    std::memcpy(both, mark.data, mark_octets);
+    if (data != nullptr && size > 0) std::memcpy(both + mark_octets, data, size);
+    const int done = set(session, both, mark_octets + (data != nullptr ? size : 0));
+    std::free(both);
+    return done;
+}
+
+REQAUTH_EXPORT int SSL_SESSION_get0_ticket_appdata(SSL_SESSION* session, void** data, std::size_t* size) {
+    const target found = find(function::SSL_SESSION_get0_ticket_appdata, CALLER);
+    if (found.real == nullptr) return 0;
+    const int done = as(&SSL_SESSION_get0_ticket_appdata, found)(session, data, size);
+    if (done != 1 || !found.known || hooks_there() == nullptr || !begins_with_mark(*data, *size)) return done;
+    if (found.who == caller::anybody) {
+        *size -= mark_octets;
+        *data = *size > 0 ? static_cast<char*>(*data) + mark_octets : nullptr;
+    } else {
+        *size = mark_octets;
+    }
+    return done;
 }
 
 // Shells leave this way, without their destructors.

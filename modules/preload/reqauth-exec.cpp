@@ -4,6 +4,7 @@
 // wrong is said before the program runs; then this process becomes the program.
 
 #include "hooks.hpp"
+#include "log_file.hpp"
 #include "program.hpp"
 #include "settings.hpp"
 #include "tally.hpp"
@@ -64,6 +65,11 @@ std::optional<command> read_options(std::span<char*> arguments) {
         ->check(CLI::IsMember({"fail", "continue"}));
     app.add_flag("--beside-required", all.beside_required,
                  "accept the flag where the program requires a certificate of everybody")
+        ->needs(server);
+    app.add_flag("--visible", all.visible,
+                 "let the program see agents' certificates. Danger: one that takes any certificate that is there for a "
+                 "customer's, as PostgreSQL and Python's ssl do, then lets agents in as customers. Only for programs that "
+                 "look at the verify result")
         ->needs(server);
     app.add_option("--ca-names", ca_names, "name the agents' CAs in the request: on, off")
         ->needs(server)
@@ -131,9 +137,11 @@ void try_files(const settings& all) {
         if (wrong.code() != reqauth::errc::already_attached) throw usage_error(text);
     }
     if (all.log.empty()) return;
-    const int file = open(all.log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0) throw usage_error("--log " + all.log + ": " + std::strerror(errno));
-    close(file);
+    try {
+        close(open_log(all.log, true).number);
+    } catch (const cannot_log& why) {
+        throw usage_error(std::string("--log ") + why.what());
+    }
 }
 
 /// preload_library is beside this program, as it is built, or where it was installed.

@@ -24,6 +24,7 @@ struct settings {
     bool require = false;
     bool invalid_is_anonymous = false;
     bool beside_required = false;
+    bool visible = false; ///< the program sees agents' certificates
     bool ca_names = true;
     unsigned session_age = 3600;
 
@@ -42,7 +43,26 @@ settings read_settings(const std::string& text);
 /// is_uri tells "pkcs11:object=me" from a file.
 bool is_uri(const std::string& key);
 
-/// These load the files. They throw reqauth::error.
+/// named_text is a file's octets, and what it is called.
+struct named_text {
+    std::string name;
+    std::string text;
+};
+
+/// pinned is what the files had in them when the program had not run yet. The key is not kept once it was read.
+struct pinned {
+    named_text certificate;
+    named_text key; ///< empty where it is a provider's
+    named_text agents;
+    named_text crl;
+};
+
+/// pin reads the files. Throws std::exception, naming the file.
+pinned pin(const settings& all);
+
+/// These load them. They throw reqauth::error.
 reqauth::client_policy client_policy_of(const settings& all);
+reqauth::client_policy client_policy_of(const settings& all, pinned& files);
 reqauth::server_options server_options_of(const settings& all);
 reqauth::server_policy server_policy_of(const settings& all);
+reqauth::server_policy server_policy_of(const settings& all, const pinned& files);
