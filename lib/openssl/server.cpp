@@ -180,8 +180,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
     // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs
     // does. So each has it: it never is on the wire, and nothing is registered twice.
-    SSL_CTX_add_server_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp, nullptr, nullptr, nullptr, nullptr,
-                                  nullptr);
+    SSL_CTX_add_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp,
+                           SSL_EXT_TLS_ONLY | SSL_EXT_TLS1_2_SERVER_HELLO, nullptr, nullptr, nullptr, nullptr, nullptr);
     listener_->publish(std::move(next));
     listener_->extensions = std::move(extensions);
     result.handle = sides.server;

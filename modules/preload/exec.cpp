@@ -177,8 +177,8 @@ int verify(X509_STORE_CTX* verification, void* what) {
     const auto* of_context = static_cast<const kept*>(what);
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
     // After the client's Finished it is the program that asks.
-    const bool agent = ssl != nullptr && SSL_get_peer_finished(ssl, nullptr, 0) == 0 &&
-                       reqauth::server_outcome_of(*ssl).accepted;
+    const bool agent =
+        ssl != nullptr && SSL_get_peer_finished(ssl, nullptr, 0) == 0 && reqauth::server_outcome_of(*ssl).accepted;
     const own_verification& own = of_context->verification;
     if (!agent && own.function != nullptr) return own.function(verification, own.argument);
     const int verified = X509_verify_cert(verification);
@@ -387,6 +387,7 @@ const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
                 policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) { here->log.note(ssl, how); };
             here->client.emplace(std::move(policy));
         }
+        here->files = {};
         return &hooks;
     } catch (const std::exception& failed) {
         without_flag(failed.what());

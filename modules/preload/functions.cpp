@@ -179,10 +179,9 @@ void stand_in() {
                 for (int j = 0; j < object->dlpi_phnum; ++j) {
                     const auto& part = object->dlpi_phdr[j];
                     const std::uintptr_t begin = object->dlpi_addr + part.p_vaddr;
-                    if (part.p_type == PT_LOAD && begin <= wanted->address &&
-                        wanted->address - begin < part.p_memsz)
-                        wanted->protection = ((part.p_flags & PF_R) != 0 ? PROT_READ : 0) |
-                                             ((part.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
+                    if (part.p_type == PT_LOAD && begin <= wanted->address && wanted->address - begin < part.p_memsz)
+                        wanted->protection =
+                            ((part.p_flags & PF_R) != 0 ? PROT_READ : 0) | ((part.p_flags & PF_X) != 0 ? PROT_EXEC : 0);
                 }
                 return wanted->protection >= 0 ? 1 : 0;
             },

@@ -40,7 +40,7 @@ int print(BIO* out, std::FILE* file, const SSL_SESSION* session) {
 #define CALLER __builtin_return_address(0)
 #define HIDDEN(type, name, nothing, parameters, of, ...)                                                               \
     REQAUTH_EXPORT type name parameters {                                                                              \
-        const target found = find(function::name, CALLER);                                                            \
+        const target found = find(function::name, CALLER);                                                             \
         if (found.real == nullptr || hides(found, of)) return nothing;                                                 \
         return as(&name, found)(__VA_ARGS__);                                                                          \
     }

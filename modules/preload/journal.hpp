@@ -37,7 +37,7 @@ private:
     bool verbose_;
     std::string path_;
     file error_;
-    file log_; ///< as it was opened
+    file log_;                    ///< as it was opened
     std::atomic<int> number_{-1}; ///< of the log now
     std::atomic<bool> lost_{false};
 };

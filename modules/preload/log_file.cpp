@@ -34,8 +34,9 @@ struct stat examine(const descriptor& opened, const std::string& path, const std
     struct stat status {};
     if (fstat(opened.number, &status) != 0) throw cannot_log(path + ": " + std::strerror(errno));
     if (status.st_uid != 0 && status.st_uid != geteuid())
-        throw cannot_log(path + ": " + place + " is another user's, who decides what file this is; name one where root "
-                                               "or you alone do");
+        throw cannot_log(path + ": " + place +
+                         " is another user's, who decides what file this is; name one where root "
+                         "or you alone do");
     return status;
 }
 
@@ -61,9 +62,9 @@ file open_log(const std::string& path, bool make) {
                             O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         examine(folder, path, path.substr(0, end));
     }
-    descriptor opened(openat(folder.number, path.substr(begin).c_str(),
-                             O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (make ? O_CREAT : 0),
-                             0600));
+    descriptor opened(
+        openat(folder.number, path.substr(begin).c_str(),
+               O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (make ? O_CREAT : 0), 0600));
     const struct stat status = examine(opened, path, path);
     if (!S_ISREG(status.st_mode)) throw cannot_log(path + ": is no regular file; name one");
     if (status.st_nlink != 1)

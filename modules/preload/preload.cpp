@@ -4,9 +4,9 @@
 // so that programs that never use OpenSSL are as they were. What those need that do is loaded before they run, or not
 // out of a root that they have changed.
 
+#include "preload.hpp"
 #include "functions.hpp"
 #include "hooks.hpp"
-#include "preload.hpp"
 #include "tally.hpp"
 
 #include <openssl/ssl.h>
@@ -58,8 +58,9 @@ void load() {
         return;
     }
     if (moved()) {
-        why_not_loaded = "it changed its root, or what is mounted there, before it loaded OpenSSL, and nothing is taken "
-                         "out of another root; have it load OpenSSL first";
+        why_not_loaded =
+            "it changed its root, or what is mounted there, before it loaded OpenSSL, and nothing is taken "
+            "out of another root; have it load OpenSSL first";
         return;
     }
     Dl_info self{};
@@ -68,8 +69,8 @@ void load() {
     const int folder = static_cast<int>(file_name(self.dli_fname) - self.dli_fname);
     std::snprintf(path, sizeof path, "%.*slibreqauth-exec.so", folder, self.dli_fname);
     void* second = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    auto* pin = second != nullptr ? reinterpret_cast<decltype(&reqauth_exec_pin)>(dlsym(second, "reqauth_exec_pin"))
-                                  : nullptr;
+    auto* pin =
+        second != nullptr ? reinterpret_cast<decltype(&reqauth_exec_pin)>(dlsym(second, "reqauth_exec_pin")) : nullptr;
     auto* begin = second != nullptr
                       ? reinterpret_cast<decltype(&reqauth_exec_begin)>(dlsym(second, "reqauth_exec_begin"))
                       : nullptr;
@@ -119,7 +120,8 @@ const reqauth_exec_hooks* hooks_for(const target& found) {
                 say("goes on without the flag where it uses %s, since another is loaded; have one OpenSSL in a program",
                     path);
             else
-                say("goes on without the flag: it uses %s, and this reqauth-exec is for %s; take a build of the program "
+                say("goes on without the flag: it uses %s, and this reqauth-exec is for %s; take a build of the "
+                    "program "
                     "for that",
                     path, known_libssl);
         }

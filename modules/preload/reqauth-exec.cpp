@@ -66,10 +66,11 @@ std::optional<command> read_options(std::span<char*> arguments) {
     app.add_flag("--beside-required", all.beside_required,
                  "accept the flag where the program requires a certificate of everybody")
         ->needs(server);
-    app.add_flag("--visible", all.visible,
-                 "let the program see agents' certificates. Danger: one that takes any certificate that is there for a "
-                 "customer's, as PostgreSQL and Python's ssl do, then lets agents in as customers. Only for programs that "
-                 "look at the verify result")
+    app.add_flag(
+           "--visible", all.visible,
+           "let the program see agents' certificates. Danger: one that takes any certificate that is there for a "
+           "customer's, as PostgreSQL and Python's ssl do, then lets agents in as customers. Only for programs that "
+           "look at the verify result")
         ->needs(server);
     app.add_option("--ca-names", ca_names, "name the agents' CAs in the request: on, off")
         ->needs(server)

@@ -18,8 +18,8 @@
 #include <stdexcept>
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(settings, server, certificate, key, providers, agents, crl, require,
-                                   invalid_is_anonymous, beside_required, visible, ca_names, session_age, label, flag, extension,
-                                   verbose, log)
+                                   invalid_is_anonymous, beside_required, visible, ca_names, session_age, label, flag,
+                                   extension, verbose, log)
 
 std::string written(const settings& all) { return nlohmann::json(all).dump(); }
 settings read_settings(const std::string& text) { return nlohmann::json::parse(text).get<settings>(); }
@@ -37,7 +37,8 @@ namespace {
 named_text read(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
     std::string text(std::istreambuf_iterator<char>(in), {});
-    if (!in.is_open() || in.bad()) throw std::runtime_error(file.string() + ": cannot be read: " + std::strerror(errno));
+    if (!in.is_open() || in.bad())
+        throw std::runtime_error(file.string() + ": cannot be read: " + std::strerror(errno));
     return {file.string(), std::move(text)};
 }
 

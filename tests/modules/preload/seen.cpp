@@ -121,7 +121,8 @@ void connection_by(finder find, const std::string& how, SSL* ssl) {
     call<int>(find, "SSL_get_peer_signature_type_nid", same, &type);
     call<long>(find, "SSL_ctrl", ssl, SSL_CTRL_GET_PEER_SIGNATURE_NID, 0L, static_cast<void*>(&digest));
     call<long>(find, "SSL_ctrl", ssl, 141 /* SSL_CTRL_GET_PEER_SIGNATURE_NAME */, 0L, static_cast<void*>(&name));
-    report["signature" + how] = std::to_string(type) + " " + std::to_string(digest) + " " + (name != nullptr ? name : "");
+    report["signature" + how] =
+        std::to_string(type) + " " + std::to_string(digest) + " " + (name != nullptr ? name : "");
     X509* certificate = nullptr;
     EVP_PKEY* key = nullptr;
     std::uint8_t usage = 0;
@@ -163,8 +164,8 @@ int on_ticket(SSL* ssl, void*) {
     see_session("ticket", SSL_get_session(ssl));
     return 1;
 }
-SSL_TICKET_RETURN on_ticket_back(SSL*, SSL_SESSION* session, const unsigned char*, std::size_t, SSL_TICKET_STATUS status,
-                                 void*) {
+SSL_TICKET_RETURN on_ticket_back(SSL*, SSL_SESSION* session, const unsigned char*, std::size_t,
+                                 SSL_TICKET_STATUS status, void*) {
     see_session("ticket that came back", session);
     return status == SSL_TICKET_SUCCESS         ? SSL_TICKET_RETURN_USE
            : status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW
@@ -194,7 +195,8 @@ void serve(SSL_CTX* context, int connection, bool post) {
             see_session_everywhere(SSL_get_session(ssl));
             std::string page;
             for (const auto& [what, found] : report) page += what + ": " + found + "\n";
-            page = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + std::to_string(page.size()) + "\r\n\r\n" + page;
+            page = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + std::to_string(page.size()) +
+                   "\r\n\r\n" + page;
             SSL_write(ssl, page.data(), static_cast<int>(page.size()));
         }
         SSL_shutdown(ssl);
