@@ -43,7 +43,9 @@ public:
     visit(net::io_context& io, net::ssl::context& tls, const std::string& host)
         : stream_(io, tls), request_("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n") {
         SSL_set_tlsext_host_name(stream_.native_handle(), host.c_str());
-        X509_VERIFY_PARAM_set1_host(SSL_get0_param(stream_.native_handle()), host.c_str(), 0);
+        X509_VERIFY_PARAM* expected = SSL_get0_param(stream_.native_handle());
+        if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1)
+            X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
         if (const auto last = std::exchange(session, {nullptr, SSL_SESSION_free}))
             reqauth::client::resume(*stream_.native_handle(), *last);
     }
