@@ -58,7 +58,8 @@ struct client_exchange {
     bool acknowledged_now = false;             ///< by the CertificateRequest that is being answered
     bool requested = false;                    ///< a CertificateRequest came,
     bool acknowledged = false;                 ///< it had the flag,
-    bool answered = false;                     ///< and OpenSSL was told what to send
+    bool answered = false;                     ///< and OpenSSL was told what to send:
+    bool presented = false;                    ///< the flag's credential
     bool ticket = false;                       ///< a NewSessionTicket came, and was told of
     std::optional<std::uint8_t> alert;         ///< the fatal alert that came
     flag_set server_flags;

@@ -14,8 +14,9 @@ using namespace detail;
 
 namespace {
 
-std::shared_ptr<const credential_set> set_of(std::vector<credential> all) {
+std::shared_ptr<const credential_set> set_of(std::vector<credential> all, const client_side& of) {
     auto made = std::make_shared<credential_set>();
+    made->of = &of;
     made->digest = digest_of(all);
     made->all = std::move(all);
     return made;
@@ -41,10 +42,22 @@ withheld detail::credential_set::offered(offer when, std::int64_t now) const noe
 
 void detail::client_side::publish(std::shared_ptr<const credential_set> next) {
     constexpr std::size_t remembered = 8;
+    std::vector<sha256_digest> former = former_;
+    if (current_ != nullptr && current_->digest != next->digest) former.push_back(current_->digest);
+    if (former.size() > remembered) former.erase(former.begin());
+    std::vector<sha256_digest> keys = keys_;
+    for (const credential& one : next->all) keys.push_back(one.holder()->key_digest);
+    std::ranges::sort(keys);
+    keys.erase(std::ranges::unique(keys).begin(), keys.end());
     const std::lock_guard lock(guard_);
-    if (current_ != nullptr && current_->digest != next->digest) former_.push_back(current_->digest);
-    if (former_.size() > remembered) former_.erase(former_.begin());
     current_.swap(next);
+    former_.swap(former);
+    keys_.swap(keys);
+}
+
+bool detail::client_side::had(const sha256_digest& key) const {
+    const std::lock_guard lock(guard_);
+    return std::ranges::binary_search(keys_, key);
 }
 
 struct client::state {
@@ -60,7 +73,7 @@ client::client(client_policy policy) {
     if (policy.credential) all.insert(all.begin(), *std::exchange(policy.credential, std::nullopt));
     policy.further_credentials.clear();
     auto made = std::make_shared<state>();
-    made->side->publish(set_of(std::move(all)));
+    made->side->publish(set_of(std::move(all), *made->side));
     made->side->policy = std::move(policy);
     state_ = std::move(made);
 }
@@ -75,7 +88,6 @@ void client::attach(SSL_CTX& context) const {
     for (const credential& one : credentials->all) check_usable(probe.get(), one);
     attached sides;
     sides.client = state_->side;
-    sides.client_trust = std::make_shared<seen_trust>();
     sides.client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
     sides.client_info = SSL_CTX_get_info_callback(&context);
     sides.extension = policy.extension;
@@ -109,7 +121,7 @@ bool client::resume(SSL& ssl, SSL_SESSION& session) {
 
 void client::replace(std::vector<credential> credentials) {
     const std::lock_guard one_at_a_time(state_->side->changing);
-    state_->side->publish(set_of(std::move(credentials)));
+    state_->side->publish(set_of(std::move(credentials), *state_->side));
 }
 
 bool client::reload() {
@@ -125,7 +137,7 @@ bool client::reload() {
         else
             all.push_back(credential::from_files(from->certificate, from->key, from->options));
     }
-    auto after = set_of(std::move(all));
+    auto after = set_of(std::move(all), *state_->side);
     if (after->digest == before->digest) return false;
     state_->side->publish(std::move(after));
     return true;

@@ -5,35 +5,47 @@
 
 #include "credential_load.hpp"
 
+#include <functional>
 #include <vector>
 
 namespace reqauth::detail {
+
+/// own_certificate is what an SSL has for one kind of key.
+struct own_certificate {
+    std::shared_ptr<X509> certificate;     ///< null: a key alone
+    std::shared_ptr<EVP_PKEY> key;         ///< null: a certificate alone
+    std::shared_ptr<STACK_OF(X509)> chain; ///< null: none, so that OpenSSL looks for one
+};
+
+/// certificates_of are all of an SSL, the current one last. OpenSSL lists those that have both; of a certificate or a
+/// key alone only the current one can be seen. Changes nothing. Throws.
+[[nodiscard]] std::vector<own_certificate> certificates_of(SSL* ssl);
 
 /// client_certificates keeps the application's own certificates of one SSL while others are set.
 /// Copies share the objects.
 class client_certificates {
 public:
     /// present sets `credential` as the SSL's only one; null: none, so that an empty Certificate is
-    /// sent. Throws error{openssl}.
+    /// sent. Throws, and then the handshake has to end.
     void present(SSL* ssl, const loaded_credential* credential);
 
-    /// give_back sets the application's own again. Throws error{openssl}.
-    void give_back(SSL* ssl);
+    /// leave_out keeps those of which `which` says no. Throws, and then the handshake has to end.
+    void leave_out(SSL* ssl, const std::function<bool(const own_certificate&)>& which);
 
-    /// new_handshake gives them back, unless the application has set others in the meantime.
-    void new_handshake(SSL* ssl);
+    /// give_back sets the application's own again, with what it has set in the meantime. Where it has removed what was
+    /// presented, or switched the SSL_CTX, what is there stays. Throws, and then the next call tries again.
+    void give_back(SSL* ssl);
 
     [[nodiscard]] bool changed() const noexcept { return changed_; }
 
 private:
-    struct entry {
-        std::shared_ptr<X509> certificate;
-        std::shared_ptr<EVP_PKEY> key;
-        std::shared_ptr<STACK_OF(X509)> chain;
-    };
+    void put(SSL* ssl, std::vector<own_certificate> own, std::vector<own_certificate> in_their_place);
+
     bool changed_ = false;
-    const X509* presented_ = nullptr; ///< compared, never followed
-    std::vector<entry> own_;
+    const SSL_CTX* context_ = nullptr; ///< whose SSL it was; compared, never followed
+    std::vector<own_certificate> own_;
+    std::vector<own_certificate> put_; ///< in their place,
+    bool all_put_ = false;             ///< and nothing failed there
 };
 
 } // namespace reqauth::detail

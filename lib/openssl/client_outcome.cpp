@@ -70,13 +70,8 @@ client_outcome client_outcome_of(const SSL& ssl) noexcept {
         // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
         int signature = NID_undef;
         const bool signed_it = SSL_get_signature_nid(const_cast<SSL*>(&ssl), &signature) == 1; // NOLINT: it only reads
-        const X509* sent = SSL_get_certificate(&ssl);
-        const bool flag =
-            kept->credentials != nullptr && std::ranges::any_of(kept->credentials->all, [&](const credential& one) {
-                return one.holder()->certificate.get() == sent;
-            });
         using answer = client_outcome::answer;
-        outcome.sent = !signed_it ? answer::empty : flag ? answer::flag : answer::other;
+        outcome.sent = !signed_it ? answer::empty : exchange.presented ? answer::flag : answer::other;
     }
     outcome.judged = judged(ssl, outcome);
     return outcome;

@@ -14,8 +14,8 @@ namespace reqauth::detail {
 /// digest_of is over the credentials of a client, in their order. Throws error{openssl}.
 [[nodiscard]] sha256_digest digest_of(const std::vector<credential>& credentials);
 
-/// digest_of is over what an SSL of `there` trusts and presents of its own: verify mode and parameters, the
-/// certificates in its store, its own certificate. Throws error{openssl}.
+/// digest_of is over what an SSL of `there` trusts and presents of its own, as far as OpenSSL lets it be read. Throws
+/// error{openssl}.
 [[nodiscard]] sha256_digest digest_of(const SSL& ssl, const attached& there);
 
 /// scope_of puts them together with the client's policy. Throws error{openssl}.

@@ -62,12 +62,15 @@ struct connection {
         server.before_retry.reset();
     }
 
-    /// A client's credentials, as they were when its ClientHello went out, and the digest of what it trusts.
+    /// A client's credentials, as they were when its ClientHello went out: to the end of the handshake. Their digest
+    /// stays.
     std::shared_ptr<const credential_set> credentials;
+    sha256_digest credentials_digest{};
     /// The scope of this client's connection, before anything of ours was presented on it.
     std::optional<client_scope> scope;
     /// The info callback that the application had set on this client's SSL; null: none.
     overrides::info_callback client_info = nullptr;
+    bool told_of_start = false; ///< the client's info callback was called for this handshake
 
     /// What the add callback hands to OpenSSL, which copies it.
     encoded_flags out;

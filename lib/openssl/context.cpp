@@ -37,7 +37,6 @@ void attach_to(SSL_CTX& context, const attached& sides) {
         if (sides.server != nullptr) there->server = sides.server;
         if (sides.client != nullptr) {
             there->client = sides.client;
-            there->client_trust = sides.client_trust;
             there->client_cert_cb = sides.client_cert_cb;
             there->client_info = sides.client_info;
         }

@@ -18,10 +18,13 @@
 
 namespace reqauth::detail {
 
+struct client_side;
+
 /// credential_set is a client's credentials at one moment. Never changed once made.
 struct credential_set {
     std::vector<credential> all; ///< in the order of preference
     sha256_digest digest{};
+    const client_side* of = nullptr; ///< whose they are; compared, never followed
 
     /// offered is why the flag is not offered at a time, under a policy.
     [[nodiscard]] withheld offered(offer when, std::int64_t now) const noexcept;
@@ -35,8 +38,11 @@ struct client_side {
         const std::lock_guard lock(guard_);
         return current_;
     }
-    /// publish gives it new credentials; the digests of a few earlier ones are remembered.
+    /// publish gives it new credentials, under `changing`. The digests of a few earlier sets are remembered, and of
+    /// every key that it ever had. Throws, and then nothing has changed.
     void publish(std::shared_ptr<const credential_set> next);
+    /// had says that it has, or once had, a credential of that key.
+    [[nodiscard]] bool had(const sha256_digest& key) const;
     [[nodiscard]] std::vector<sha256_digest> former() const {
         const std::lock_guard lock(guard_);
         return former_;
@@ -47,20 +53,13 @@ private:
     mutable std::mutex guard_; ///< held for a reference count only
     std::shared_ptr<const credential_set> current_;
     std::vector<sha256_digest> former_;
-};
-
-/// seen_trust is the digest of a client's trust, with the store that it is of.
-struct seen_trust {
-    std::mutex guard;
-    std::shared_ptr<X509_STORE> store;
-    sha256_digest digest{};
+    std::vector<sha256_digest> keys_; ///< sorted
 };
 
 /// attached is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
 struct attached {
     std::shared_ptr<attached_policy> server;
     std::shared_ptr<const client_side> client;
-    std::shared_ptr<seen_trust> client_trust;
     /// The application's client_cert_cb and info callback, as they were when the client was attached.
     int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;
     void (*client_info)(const SSL*, int, int) = nullptr;

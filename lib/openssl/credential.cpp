@@ -7,6 +7,7 @@
 #include <reqauth/client.hpp>
 #include <reqauth/error.hpp>
 
+#include <openssl/core_names.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/rsa.h>
@@ -18,6 +19,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <initializer_list>
 
 namespace reqauth {
 
@@ -258,6 +260,7 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     else if (!proven)
         throw error(errc::key_unusable,
                     key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
+    loaded->key_digest = key_digest(*certified);
     loaded->chain.reset(sk_X509_new_null());
     if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());
     for (X509* issuer : chain) {
@@ -284,6 +287,32 @@ std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& f
 }
 
 } // namespace
+
+sha256_digest key_digest(const EVP_PKEY& key) {
+    const auto failed = [] { return error(errc::openssl, "a public key cannot be read" + drain_errors()); };
+    const auto of_numbers = [&](const char* kind, std::initializer_list<const char*> names) {
+        hash all(kind);
+        for (const char* name : names) {
+            BIGNUM* number = nullptr;
+            if (EVP_PKEY_get_bn_param(&key, name, &number) != 1) throw failed();
+            const std::unique_ptr<BIGNUM, freed_by<BN_clear_free>> held(number);
+            std::string octets(static_cast<std::size_t>(BN_num_bytes(number)), '\0');
+            BN_bn2bin(number, reinterpret_cast<unsigned char*>(octets.data()));
+            all.add(octets);
+        }
+        return all.end();
+    };
+    // A point has three encodings, and RSA-PSS keys are RSA keys.
+    if (EVP_PKEY_is_a(&key, "EC") == 1 || EVP_PKEY_is_a(&key, "SM2") == 1)
+        return of_numbers("libreqauth EC key 1", {OSSL_PKEY_PARAM_EC_PUB_X, OSSL_PKEY_PARAM_EC_PUB_Y});
+    if (EVP_PKEY_is_a(&key, "RSA") == 1 || EVP_PKEY_is_a(&key, "RSA-PSS") == 1)
+        return of_numbers("libreqauth RSA key 1", {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_E});
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(&key, &der);
+    if (size <= 0) throw failed();
+    const std::unique_ptr<unsigned char, freed_by<[](unsigned char* octets) { OPENSSL_free(octets); }>> held(der);
+    return hash("libreqauth key 1").add({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)}).end();
+}
 
 //= RCA-5
 bool loaded_credential::named_by(SSL* ssl) const noexcept {

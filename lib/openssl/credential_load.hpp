@@ -2,6 +2,7 @@
 #pragma once
 
 #include "handle.hpp"
+#include "hash.hpp"
 
 #include <reqauth/client.hpp>
 
@@ -22,13 +23,17 @@ struct credential_files {
     credential_options options;
 };
 
+/// key_digest is over a public key by its value: all encodings of one key have the same. Throws error{openssl}.
+[[nodiscard]] sha256_digest key_digest(const EVP_PKEY& key);
+
 /// loaded_credential is what stands behind a reqauth::credential. Never changed once made.
 struct loaded_credential {
     x509_handle certificate;
     certificates_handle chain; ///< without the leaf
     pkey_handle key;
     std::vector<std::uint16_t> schemes; ///< TLS 1.3's signature schemes for the key; empty: not known
-    std::array<std::uint8_t, 32> thumbprint{};
+    sha256_digest thumbprint{};
+    sha256_digest key_digest{};
     std::string provider;
     std::int64_t not_before = 0; ///< seconds since 1970
     std::int64_t not_after = 0;

@@ -2,12 +2,16 @@
 // A client's sessions: which may serve for which connections, and what becomes of the others.
 
 #include "catch.hpp"
+#include "support/clock.hpp"
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <functional>
+#include <thread>
 #include <vector>
 
 using namespace support;
@@ -143,6 +147,38 @@ TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another cr
     rows.push_back({"verify flags", agent_policy(), [](SSL_CTX& context) {
                         X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(&context), X509_V_FLAG_X509_STRICT);
                     }});
+    const auto parameter = [&](const char* what, const std::function<void(X509_VERIFY_PARAM*)>& set) {
+        rows.push_back({what, agent_policy(), [set](SSL_CTX& context) { set(SSL_CTX_get0_param(&context)); }});
+        rows.push_back({what, agent_policy(),
+                        [set](SSL_CTX& context) { set(X509_STORE_get0_param(SSL_CTX_get_cert_store(&context))); }});
+    };
+    parameter("time", [](auto* of) { X509_VERIFY_PARAM_set_time(of, std::time(nullptr) - 60); });
+    parameter("host flags", [](auto* of) { X509_VERIFY_PARAM_set_hostflags(of, X509_CHECK_FLAG_NO_WILDCARDS); });
+    parameter("auth level", [](auto* of) { X509_VERIFY_PARAM_set_auth_level(of, 0); });
+    const auto context = [&](const char* what, const std::function<void(SSL_CTX&)>& set) {
+        rows.push_back({what, agent_policy(), set});
+    };
+    context("security level", [](SSL_CTX& of) { SSL_CTX_set_security_level(&of, 0); });
+    context("verify callback",
+            [](SSL_CTX& of) { SSL_CTX_set_verify(&of, SSL_VERIFY_PEER, [](int ok, X509_STORE_CTX*) { return ok; }); });
+    context("client_cert_cb",
+            [](SSL_CTX& of) { SSL_CTX_set_client_cert_cb(&of, [](SSL*, X509**, EVP_PKEY**) { return 0; }); });
+    rows.push_back({"cert_cb",
+                    agent_with([](auto& policy) {
+                        policy.chained_certificate_callback = {[](SSL*, void*) { return 1; }, nullptr};
+                    }),
+                    {}});
+#ifndef OPENSSL_NO_CT
+    context("certificate transparency", [](SSL_CTX& of) { SSL_CTX_enable_ct(&of, SSL_CT_VALIDATION_PERMISSIVE); });
+#endif
+    const identity other_own = issue({.common_name = "rsa.example", .key = key_type::rsa}, &the_cast().customers_ca);
+    context("own certificate for another kind of key", [&](SSL_CTX& of) { present(of, other_own); });
+    context("own key alone", [&](SSL_CTX& of) { SSL_CTX_use_PrivateKey(&of, other_own.key.get()); });
+    context("one more chain certificate", [&](SSL_CTX& of) {
+        X509_up_ref(other_server_ca.certificate.get());
+        SSL_CTX_add_extra_chain_cert(&of, other_server_ca.certificate.get());
+    });
+    context("a store for chains", [](SSL_CTX& of) { SSL_CTX_set0_chain_cert_store(&of, X509_STORE_new()); });
     const auto server = attached_server(asking());
     const auto anybody = server_context(); // has a ticket for everybody
     for (const row& each : rows) {
@@ -266,4 +302,186 @@ TEST_CASE("client / trust in a directory, to which OpenSSL adds as it goes -> th
 TEST_CASE("client / scope of an SSL_CTX without a client -> contradiction", "[handshake]") {
     const auto context = client_context();
     CHECK(failure_of([&] { (void)client::scope(*context); }) == reqauth::errc::contradiction);
+}
+
+TEST_CASE(
+    "client / two own certificates, one of them shared by two tenants -> other scopes, and no session of the other",
+    "[handshake][attack]") {
+    const identity shared = issue({.common_name = "shared.example", .key = key_type::rsa}, &the_cast().customers_ca);
+    const auto server = server_context();
+    SSL_CTX_set_verify(server.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+    const auto with = [&](const identity& own, bool shared_first, int chain) {
+        return [&own, &shared, shared_first, chain](SSL_CTX& context) {
+            if (shared_first) present(context, shared);
+            present(context, own);
+            if (chain > 0) SSL_CTX_add1_chain_cert(&context, the_cast().customers_ca.certificate.get());
+            if (!shared_first) present(context, shared);
+        };
+    };
+    for (const bool shared_first : {false, true}) {
+        crawler one(agent_policy(), with(the_cast().customer, shared_first, 0));
+        crawler other(agent_policy(), with(the_cast().server, shared_first, 0));
+        crawler chained(agent_policy(), with(the_cast().customer, shared_first, 1));
+        crawler equal(agent_policy(), with(the_cast().customer, !shared_first, 0));
+        CHECK(one.scope() != other.scope());
+        CHECK(one.scope() != chained.scope());
+        CHECK(one.scope() == equal.scope());
+        const auto session = earn(*server, one);
+        for (crawler* each : {&other, &chained}) {
+            pair asked(*server, *each->context);
+            CHECK_FALSE(client::resume(*asked.client.ssl, *session));
+            presented without_asking(*server, *each->context, *session);
+            CHECK(without_asking.sent.empty());
+        }
+    }
+}
+
+TEST_CASE("client / what is set on the SSL itself: names, addresses, certificates, trust -> scopes of their own",
+          "[handshake][attack]") {
+    const auto server = server_context();
+    const auto set = [](const std::function<void(SSL*, X509_VERIFY_PARAM*)>& change) {
+        return [change](SSL* ssl) { change(ssl, SSL_get0_param(ssl)); };
+    };
+    const std::vector<std::function<void(SSL*)>> changes = {
+        [](SSL*) {},
+        set([](SSL*, auto* of) { X509_VERIFY_PARAM_set1_host(of, "a.example", 0); }),
+        set([](SSL*, auto* of) { X509_VERIFY_PARAM_set1_host(of, "b.example", 0); }),
+        set([](SSL*, auto* of) {
+            X509_VERIFY_PARAM_set1_host(of, "a.example", 0);
+            X509_VERIFY_PARAM_add1_host(of, "b.example", 0);
+        }),
+        set([](SSL*, auto* of) { X509_VERIFY_PARAM_set1_ip_asc(of, "192.0.2.1"); }),
+        set([](SSL*, auto* of) { X509_VERIFY_PARAM_set1_ip_asc(of, "2001:db8::1"); }),
+        set([](SSL*, auto* of) { X509_VERIFY_PARAM_set1_email(of, "a@example.com", 0); }),
+        set([](SSL* ssl, auto*) { SSL_set_verify(ssl, SSL_VERIFY_NONE, nullptr); }),
+        set([](SSL* ssl, auto*) {
+            SSL_use_certificate(ssl, the_cast().customer.certificate.get());
+            SSL_use_PrivateKey(ssl, the_cast().customer.key.get());
+        }),
+        set([](SSL* ssl, auto*) { SSL_set0_verify_cert_store(ssl, X509_STORE_new()); }),
+    };
+    crawler ours;
+    std::vector<client_scope> seen_scopes;
+    for (const auto& change : changes) {
+        for (int i = 0; i < 2; ++i) { // the same twice
+            const owned<SSL> ssl(SSL_new(ours.context.get()));
+            change(ssl.get());
+            const auto scope = client::scope(*ssl);
+            CHECK(std::ranges::count(seen_scopes, scope) == i);
+            if (i == 0) seen_scopes.push_back(scope);
+        }
+    }
+    CHECK(ours.scope() == seen_scopes.front());
+}
+
+TEST_CASE("client / session of a connection to one name, presented on one to another -> nothing goes out",
+          "[handshake][attack]") {
+    const auto server = server_context();
+    crawler ours;
+    pair first(*server, *ours.context);
+    REQUIRE(SSL_set1_host(first.client.ssl.get(), "server.example") == 1);
+    REQUIRE(first.shake());
+    first.close();
+    for (const bool same : {true, false}) {
+        pair second(*server, *ours.context);
+        SSL_set1_host(second.client.ssl.get(), same ? "server.example" : "other.example");
+        CHECK(client::resume(*second.client.ssl, *ours.shelf.last) == same);
+        SSL_set_session(second.client.ssl.get(), ours.shelf.last.get());
+        second.client.step();
+        CHECK(second.client.failed == !same);
+        CHECK(second.client.take().empty() == !same);
+    }
+}
+
+TEST_CASE("client / SSL with a store of its own beside a directory to which OpenSSL adds -> the scope stays",
+          "[handshake][attack]") {
+    const temporary_directory directory;
+    const X509* ca = the_cast().server_ca.certificate.get();
+    char name[32];
+    std::snprintf(name, sizeof name, "%08lx.0", X509_subject_name_hash(const_cast<X509*>(ca)));
+    directory.write(name, pem(*ca));
+    const auto server = attached_server(asking());
+    crawler ours(agent_policy(), [&](SSL_CTX& context) {
+        SSL_CTX_set_cert_store(&context, X509_STORE_new());
+        REQUIRE(SSL_CTX_load_verify_dir(&context, directory.path().c_str()) == 1);
+    });
+    const auto before = ours.scope();
+    const auto session = earn(*server, ours);
+    const owned<SSL> with_another(SSL_new(ours.context.get()));
+    X509_STORE* const another = X509_STORE_new();
+    X509_STORE_add_cert(another, the_cast().customers_ca.certificate.get());
+    SSL_set0_verify_cert_store(with_another.get(), another);
+    CHECK(client::scope(*with_another) != before);
+    CHECK(ours.scope() == before);
+    CHECK(visit(*server, *ours.context, {.session = session.get(), .as_it_is = true}).resumed);
+}
+
+TEST_CASE("client / its own certificate changes on the SSL_CTX after attach -> another scope, and no session of before",
+          "[handshake][attack]") {
+    const auto server = server_context();
+    crawler ours;
+    const auto session = earn(*server, ours);
+    const auto before = ours.scope();
+    present(*ours.context, the_cast().customer);
+    CHECK(ours.scope() != before);
+    pair asked(*server, *ours.context);
+    CHECK_FALSE(client::resume(*asked.client.ssl, *session));
+    presented without_asking(*server, *ours.context, *session);
+    CHECK(without_asking.sent.empty());
+}
+
+TEST_CASE("client / scope asked of an SSL and its SSL_CTX -> certificates and the current one are as before",
+          "[handshake][attack][SEC-6]") {
+    const identity rsa = issue({.common_name = "rsa.example", .key = key_type::rsa}, &the_cast().customers_ca);
+    crawler ours(agent_policy(), [&](SSL_CTX& context) {
+        present(context, the_cast().customer);
+        present(context, rsa);
+    });
+    const owned<SSL> ssl(SSL_new(ours.context.get()));
+    for (X509* current : {the_cast().customer.certificate.get(), rsa.certificate.get()}) {
+        REQUIRE(SSL_select_current_cert(ssl.get(), current) == 1);
+        (void)client::scope(*ssl);
+        CHECK(SSL_get_certificate(ssl.get()) == current);
+    }
+    // A certificate that waits for its key.
+    const owned<SSL> waiting(SSL_new(ours.context.get()));
+    SSL_certs_clear(waiting.get());
+    REQUIRE(SSL_use_certificate(waiting.get(), the_cast().customer.certificate.get()) == 1);
+    (void)client::scope(*waiting);
+    CHECK(SSL_get_certificate(waiting.get()) == the_cast().customer.certificate.get());
+    CHECK(SSL_use_PrivateKey(waiting.get(), the_cast().customer.key.get()) == 1);
+}
+
+TEST_CASE("client / scopes of one SSL_CTX in many threads at once, the first time -> one",
+          "[handshake][threads][attack]") {
+    crawler ours;
+    std::vector<client_scope> found(8);
+    std::vector<std::thread> threads;
+    for (client_scope& each : found) threads.emplace_back([&] { each = ours.scope(); });
+    for (std::thread& each : threads) each.join();
+    CHECK(std::ranges::count(found, ours.scope()) == 8);
+}
+
+TEST_CASE("client / clock that goes back, and a session -> the same scope; expired credentials count again when valid",
+          "[handshake][attack][RCA-6]") {
+    const auto server = attached_server(asking());
+    auto soon = agent_description("soon.example");
+    soon.not_before = -60;
+    soon.not_after = 3600;
+    const identity short_lived = issue(soon, &the_cast().agents_ca);
+    client_policy policy;
+    policy.credential = reqauth::credential::from_objects(*short_lived.certificate, *short_lived.key);
+    crawler ours(policy);
+    const stopped_clock clock;
+    const auto before = ours.scope();
+    clock.set(std::chrono::seconds(7200));
+    CHECK_FALSE(ours.itself.offers());
+    CHECK(visit(*server, *ours.context).who == "not_offered");
+    clock.set(std::chrono::seconds(0));
+    CHECK(ours.itself.offers());
+    CHECK(ours.scope() == before);
+    CHECK(visit(*server, *ours.context).who == "flagged CN=soon.example");
+    clock.set(std::chrono::seconds(-1800)); // before it is valid
+    CHECK_FALSE(ours.itself.offers());
+    CHECK(visit(*server, *ours.context).who == "not_offered");
 }
