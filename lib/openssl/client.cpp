@@ -103,7 +103,13 @@ bool client::offers() const noexcept {
     return state_->side->current()->offered(state_->side->policy.offer, std::time(nullptr)) == withheld::nothing;
 }
 
-client_scope client::scope(SSL_CTX& context) { return scope(*probe_of(context)); }
+client_scope client::scope(SSL_CTX& context) {
+    const ssl_handle probe = probe_of(context);
+    // SSL_new does not say where it could not copy a name or an address.
+    if (SSL_set1_param(probe.get(), SSL_CTX_get0_param(&context)) != 1)
+        throw error(errc::openssl, "the verify parameters cannot be read" + drain_errors());
+    return scope(*probe);
+}
 
 client_scope client::scope(SSL& ssl) {
     const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
