@@ -95,8 +95,8 @@ enum class offer {
 /// unacknowledged is what a client does with a CertificateRequest that does not have the flag: the
 /// server asks for another reason (RCA-3, RCA-12).
 enum class unacknowledged {
-    as_before, ///< what the SSL_CTX or SSL has of its own: its certificate, or an empty Certificate. Not
-               ///< where that is one of the flag's credentials: then empty
+    as_before, ///< what the SSL_CTX or SSL has of its own: a certificate, or an empty Certificate. Never one of a
+               ///< key that is, or once was, a credential of this client's: such are left out
     empty,     ///< an empty Certificate, whatever it has
     present,   ///< the flag's credential, for servers that ask because of the flag but do not say so.
                ///< Danger: shows the identity to a server that did not accept the flag
@@ -228,9 +228,13 @@ public:
     [[nodiscard]] bool offers() const noexcept;
 
     /// scope is that of an SSL_CTX to which a client is attached. It is over the credentials, the flag, the
-    /// extension, the policy's answers and label, and the own certificate and trust of `context`: verify mode,
-    /// verify parameters and the certificates in its store. What a lookup finds on demand, as in a hashed
-    /// directory, cannot be enumerated: use labels there.
+    /// extension, the policy's answers and label; all own certificates of `context` with their chains; and its trust:
+    /// verify mode, names, addresses, flags, depth, time and levels, also those of the store, and the certificates in
+    /// it when it was first asked for.
+    /// Not seen, for want of a getter, and so to be told apart by `label`: purpose, trust and policies of the
+    /// parameters; DANE records and expected raw keys; CRLs; what a lookup finds on demand, as in a hashed
+    /// directory, or is put into the store later; what a verify callback, cert_verify_callback, client_cert_cb or the
+    /// chained certificate callback does.
     /// Throws error{contradiction} where no client is attached, error{openssl}.
     [[nodiscard]] static client_scope scope(SSL_CTX& context);
 
@@ -243,7 +247,9 @@ public:
     static bool resume(SSL& ssl, SSL_SESSION& session);
 
     /// replace gives all SSL_CTXs and copies of this client new credentials, at one moment, while they connect.
-    /// Handshakes that have begun end with those with which they began. None: it offers no more, unless `offer` is always.
+    /// Handshakes that have begun end with those with which they began. A request after the handshake gets the
+    /// credential only where it is of the same ones as that. None: it offers no more, unless `offer` is always.
+    /// Of earlier credentials 32 octets for each key are kept, so that `as_before` knows them.
     void replace(std::vector<credential> credentials);
 
     /// reload reads the files of those credentials that came from files again, all or nothing, and replaces

@@ -143,6 +143,7 @@ bool client::reload() {
         else
             all.push_back(credential::from_files(from->certificate, from->key, from->options));
     }
+    if (state_->side->current() != before) return true; // by a passphrase callback
     auto after = set_of(std::move(all), *state_->side);
     if (after->digest == before->digest) return false;
     state_->side->publish(std::move(after));

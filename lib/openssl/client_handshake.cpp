@@ -114,9 +114,8 @@ std::optional<alert> settle_session(SSL* ssl, const attached& there, connection&
         return std::nullopt;
     }
     if (found == kept.scope) return std::nullopt;
-    raise(found ? "the session to be resumed is another client's: another credential, flag, trust or label; key "
-                  "sessions on "
-                  "client::scope"
+    raise(found ? "the session to be resumed is another client's: another credential, flag, name, trust or label; key "
+                  "sessions on client::scope"
                 : "the session to be resumed has no mark of this client; hand sessions to client::resume");
     return no_alert;
 }

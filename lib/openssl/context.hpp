@@ -47,7 +47,7 @@ struct client_side {
         const std::lock_guard lock(guard_);
         return former_;
     }
-    std::mutex changing; ///< replace and reload, one at a time
+    std::recursive_mutex changing; ///< replace and reload, one at a time; a passphrase callback may replace, too
 
 private:
     mutable std::mutex guard_; ///< held for a reference count only

@@ -2,12 +2,14 @@
 #include "no_prompt.hpp"
 
 #include "fence.hpp"
+#include "handle.hpp"
 
 #include <reqauth/error.hpp>
 
 #include <openssl/ui.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 
 namespace reqauth::detail {
@@ -41,10 +43,11 @@ char* text(UI* ui, const char* object, const char* name) {
 }
 
 UI_METHOD* make() {
-    UI_METHOD* made = UI_create_method("no prompt by libreqauth");
-    if (made == nullptr || UI_method_set_opener(made, open) != 0 || UI_method_set_prompt_constructor(made, text) != 0)
+    std::unique_ptr<UI_METHOD, freed_by<UI_destroy_method>> made(UI_create_method("no prompt by libreqauth"));
+    if (made == nullptr || UI_method_set_opener(made.get(), open) != 0 ||
+        UI_method_set_prompt_constructor(made.get(), text) != 0)
         throw error(errc::openssl, "OpenSSL's prompts cannot be kept away" + drain_errors());
-    return made;
+    return made.release();
 }
 
 } // namespace

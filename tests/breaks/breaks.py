@@ -11,6 +11,8 @@ SCOPE = "lib/openssl/scope.cpp"
 WITNESS = "lib/openssl/witness.cpp"
 MARK = "lib/mark.cpp"
 CLIENT = "lib/openssl/client_handshake.cpp"
+CLIENT_SCOPE = "lib/openssl/client_scope.cpp"
+CERTIFICATES = "lib/openssl/client_certificates.cpp"
 CREDENTIAL = "lib/openssl/credential.cpp"
 ANSWERS = "lib/oauth.cpp"
 CLAIMS = "lib/claims.cpp"
@@ -139,12 +141,67 @@ BREAKS = [
          "SSL* ssl, const attached&) {\n    return early.client_random"),
     ]),
     ("a client shows its identity to a request without the flag", [
-        (CLIENT, "case unacknowledged::empty: kept.own.present(ssl, nullptr); break;",
-         "case unacknowledged::empty: kept.own.present(ssl, presentable(ssl, credentials)); break;"),
+        (CLIENT, "if (policy.when_unacknowledged == unacknowledged::empty) return present(nullptr);",
+         "if (policy.when_unacknowledged == unacknowledged::empty) return present(presentable(ssl, credentials));"),
     ]),
     ("the SSL_CTX's own certificate goes out unacknowledged although it is the flag's", [
-        (CLIENT, "if (own_is_one_of(ssl, credentials)) kept.own.present(ssl, nullptr);",
-         "(void)own_is_one_of(ssl, credentials);"),
+        (CLIENT, "return is_ours(*there->client, one.certificate.get(), one.key.get());",
+         "return !is_ours(*there->client, one.certificate.get(), one.key.get()) && false;"),
+    ]),
+    ("what client_cert_cb gives goes out unacknowledged although it is the flag's", [
+        (CLIENT, "return is_ours(*there->client, *certificate, *key) ? 0 : 1;",
+         "return is_ours(*there->client, *certificate, *key) ? 1 : 1;"),
+    ]),
+    ("a client forgets the keys that it had", [
+        ("lib/openssl/client.cpp", "std::vector<sha256_digest> keys = keys_;", "std::vector<sha256_digest> keys;"),
+    ]),
+    ("a client compares certificates, not keys", [
+        (CREDENTIAL, "loaded->key_digest = key_digest(*certified);", "loaded->key_digest = loaded->thumbprint;"),
+        (CLIENT, "return side.had(key_digest(*shown));",
+         "return certificate != nullptr ? side.had(sha256(*certificate)) : side.had(key_digest(*shown));"),
+        (CLIENT, '#include "no_prompt.hpp"', '#include "no_prompt.hpp"\n#include "pem.hpp"'),
+    ]),
+    ("a key is compared as it is encoded", [
+        (CREDENTIAL, "if (EVP_PKEY_is_a(&key, \"EC\") == 1 || EVP_PKEY_is_a(&key, \"SM2\") == 1)",
+         "if (EVP_PKEY_is_a(&key, \"SM2\") == 1)"),
+    ]),
+    ("of several own certificates a client looks at the current one", [
+        (CERTIFICATES, "if (SSL_get_certificate(ssl) != current.leaf.get()) all.push_back(read_current(ssl));",
+         "if (SSL_get_certificate(ssl) == nullptr) all.push_back(read_current(ssl));"),
+    ]),
+    ("another of a client's own certificates is the current one afterwards", [
+        (CERTIFICATES, "SSL_select_current_cert(ssl, leaf.get());", "(void)0;"),
+    ]),
+    ("a client's own certificates come back without their chains", [
+        (CERTIFICATES, "    one.chain = std::move(copy);\n", "    (void)copy;\n"),
+    ]),
+    ("a client's own certificates stay away after the handshake", [
+        (CLIENT, "    kept.credentials.reset();\n    kept.own.give_back(ssl);\n}", "    kept.credentials.reset();\n}"),
+        (CLIENT, "    kept.own.give_back(ssl);\n    kept.credentials_digest", "    kept.credentials_digest"),
+        (CLIENT, "        kept.own.give_back(ssl);\n        kept.credentials.reset();\n", "        kept.credentials.reset();\n"),
+    ]),
+    ("certificates that a client's application has set meanwhile are lost, or the flag's stays among them", [
+        (CERTIFICATES, "std::erase_if(there, [&](const own_certificate& one) { return holds(put_, one); });", ""),
+    ]),
+    ("an idle connection keeps its client's earlier credentials", [
+        (CLIENT, "    kept.credentials.reset();\n    kept.own.give_back(ssl);\n}", "    kept.own.give_back(ssl);\n}"),
+    ]),
+    ("a request after the handshake gets another credential than the sessions are marked with", [
+        (CLIENT, "if (after_handshake(ssl) && now->digest != kept.credentials_digest) return none;", ""),
+    ]),
+    ("a client that goes over to another's SSL_CTX shows the first one's credential there", [
+        (CLIENT, "return kept.credentials->of == &side ? *kept.credentials : none;", "return *kept.credentials;"),
+    ]),
+    ("an info callback that calls the one it found is called by it", [
+        (CLIENT, "if (passing_on == watched) return;", ""),
+        (CLIENT, "&& next != called_first(ssl)", ""),
+        (CLIENT, "|| std::exchange(kept.told_of_start, false)) return;", ") return;"),
+    ]),
+    ("an info callback that calls the one it found gets events twice", [
+        (CLIENT, "&& next != called_first(ssl)", ""),
+    ]),
+    ("an info callback that calls the SSL_CTX's hides it", [
+        (CLIENT, "|| std::exchange(kept.told_of_start, false)) return;", ") return;"),
     ]),
     ("a client does not look at the authorities of a request", [
         (CLIENT, "one.holder()->valid(now()) && one.holder()->named_by(ssl) &&", "one.holder()->valid(now()) &&"),
@@ -177,14 +234,34 @@ BREAKS = [
          "if (!scope_in(session)) return false;"),
     ]),
     ("a client's scope does not see the label", [
-        ("lib/openssl/client_scope.cpp", "all.add(policy.label).number(policy.flag)", "all.number(policy.flag)"),
+        (CLIENT_SCOPE, "all.add(policy.label).number(policy.flag)", "all.number(policy.flag)"),
     ]),
     ("a client's scope does not see the credentials", [
-        ("lib/openssl/client_scope.cpp", "return all.add(credentials).add(connection).end();",
+        (CLIENT_SCOPE, "return all.add(credentials).add(connection).end();",
          "(void)credentials;\n    return all.add(connection).end();"),
     ]),
     ("a client's scope does not see what it trusts", [
-        ("lib/openssl/client_scope.cpp", "    all.add(digest_of_trust(ssl, there));", "    (void)digest_of_trust(ssl, there);"),
+        (CLIENT_SCOPE, "        all.add(digest_of(store));\n        add_parameters", "        add_parameters"),
+    ]),
+    ("a client's scope does not see the names that it checks", [
+        (CLIENT_SCOPE, "all.add(X509_VERIFY_PARAM_get0_host(parameters, i));", "{}"),
+    ]),
+    ("a client's scope does not see the address that it checks", [
+        (CLIENT_SCOPE, ".add(address_in(parameters));", ";\n    (void)address_in;"),
+    ]),
+    ("a client's scope does not see the parameters of the store", [
+        (CLIENT_SCOPE, "        add_parameters(all, X509_STORE_get0_param(store));\n", ""),
+    ]),
+    ("a client's scope does not see chains", [
+        (CLIENT_SCOPE, "        add_chain(own, one.chain.get());\n", ""),
+    ]),
+    ("a client's scope depends on the order of its certificates", [
+        (CLIENT_SCOPE, "    std::ranges::sort(each);\n", ""),
+    ]),
+    ("a client's scope changes when a directory is looked up", [
+        (CLIENT_SCOPE, "        if (const sha256_digest* before = seen()) return *before;\n    }", "    }"),
+        (CLIENT_SCOPE, "    if (const sha256_digest* before = seen()) return *before;\n    if (X509_STORE_set",
+         "    delete seen();\n    if (X509_STORE_set"),
     ]),
     ("a client takes the end of its handshake for the server's yes", [
         ("lib/openssl/client_outcome.cpp", "return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ?",

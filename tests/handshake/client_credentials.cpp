@@ -12,7 +12,9 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace support;
@@ -224,6 +226,64 @@ TEST_CASE("client / reload / files the same, new, half written, cut short -> not
     disk.directory.write("agent.pem", pem(*the_cast().agent.certificate));
     CHECK(failure_of([&] { crawler.reload(); }, &text) == reqauth::errc::unreadable);
     CHECK(shown() == "flagged CN=other.example");
+}
+
+TEST_CASE("client / reload, and the passphrase callback calls replace -> what it set stays", "[handshake][attack]") {
+    const temporary_directory directory;
+    const auto certificate = directory.write("agent.pem", pem(*the_cast().agent.certificate));
+    const auto key = directory.write("agent.key", pem(*the_cast().agent.key, "secret"));
+    reqauth::client* crawler = nullptr;
+    reqauth::credential_options options;
+    options.passphrase = [&crawler](const std::string&) {
+        if (crawler != nullptr) crawler->replace({credential_of(the_cast().other_agent)});
+        return "secret";
+    };
+    reqauth::client_policy policy;
+    policy.credential = reqauth::credential::from_files(certificate, key, options);
+    reqauth::client itself(policy);
+    crawler = &itself;
+    const auto context = client_context();
+    itself.attach(*context);
+    CHECK(itself.reload());
+    const auto server = attached_server(asking());
+    pair both(*server, *context);
+    REQUIRE(both.shake());
+    CHECK(seen(both) == "flagged CN=other.example");
+}
+
+TEST_CASE("client / replace, scope and attach called in its callbacks -> as anywhere else", "[handshake][attack]") {
+    static reqauth::client* crawler;
+    static SSL_CTX* another;
+    static std::vector<reqauth::client_scope> scopes;
+    scopes.clear();
+    auto policy = agent_policy();
+    policy.chained_certificate_callback = {[](SSL* ssl, void*) {
+                                               scopes.push_back(reqauth::client::scope(*ssl));
+                                               crawler->replace({credential_of(the_cast().other_agent)});
+                                               return 1;
+                                           },
+                                           nullptr};
+    policy.observe = [](const SSL&, const reqauth::client_outcome& went) {
+        if (went.sent != answer::flag || another == nullptr) return;
+        crawler->attach(*std::exchange(another, nullptr));
+        crawler->replace({});
+        throw std::runtime_error("is dropped");
+    };
+    reqauth::client itself(policy);
+    crawler = &itself;
+    const auto context = client_context();
+    const auto other_context = client_context();
+    another = other_context.get();
+    itself.attach(*context);
+    const auto before = itself.scope(*context);
+    const auto server = attached_server(asking());
+    pair both(*server, *context);
+    REQUIRE(both.shake());
+    CHECK(seen(both) == "flagged CN=crawler.example"); // with which it began
+    CHECK(scopes == std::vector{before});
+    CHECK(another == nullptr);
+    CHECK_FALSE(itself.offers());
+    CHECK(itself.scope(*other_context) == itself.scope(*context));
 }
 
 namespace {
