@@ -36,6 +36,22 @@ def same(what, got, **wanted):
         check(f'{what}: {name} is {value!r}', name in got and got[name] == value, got)
 
 
+@functools.cache
+def two_openssls(program):
+    """Says whether a program loads two, with the reason printed: a library of its that was built with an earlier OpenSSL
+    brings that along, and what one makes is nothing to the other."""
+    listed = subprocess.run(['ldd', program], capture_output=True, timeout=PATIENCE).stdout.decode()
+    found = sorted({word for word in listed.split() if word.startswith('libssl.so') or word.startswith('libcrypto.so')})
+    versions = {word.partition('.so')[2] for word in found}
+    if len(versions) > 1:
+        print(f'skipped: {os.path.basename(program)}: it loads two OpenSSLs ({", ".join(found)})', flush=True)
+    return len(versions) > 1
+
+
+if any([two_openssls(program) for program in (SERVER, CLIENT)]):
+    sys.exit(77)
+
+
 # A PKI, by the openssl program: with options that 3.0 to 4.0 have, and no word of a configuration that came with it.
 
 home = tempfile.TemporaryDirectory(prefix='reqauth-programs-')

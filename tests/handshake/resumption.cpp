@@ -1034,10 +1034,12 @@ TEST_CASE("server / a certificate of the verified chain expires -> nothing resum
                 clock.set(after);
                 const owned<SSL_SESSION> late(SSL_SESSION_dup(session.get()));
                 const visited again = visit(*host.context, *client.context, {.session = late.get()});
+                // From OpenSSL 4.0 on a certificate is good to the end of its last second.
+                const bool expired = after > 600s || OPENSSL_VERSION_NUMBER < 0x40000000L;
                 CHECK_FALSE(again.resumed);
-                CHECK_FALSE(again.good);
+                CHECK(again.good != expired);
                 CHECK(again.asked);
-                CHECK(again.alert == "certificate expired");
+                CHECK(again.alert == (expired ? "certificate expired" : "none"));
             }
         }
 }
