@@ -8,7 +8,7 @@
 using namespace reqauth_modules;
 
 TEST_CASE("modules / standing / every combination -> an agent only where its handshake was, and let it in",
-          "[unit][attack][RCA-14][SEC-7]") {
+          "[unit][attack][not-before][RCA-14][SEC-7]") {
     int agents = 0;
     for (unsigned bits = 0; bits < 128; ++bits) {
         const visitor who{.accepted = (bits & 1) != 0, .verified = (bits & 2) != 0};
