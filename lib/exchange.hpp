@@ -35,6 +35,7 @@ struct witnessed {
     bool held = false;                   ///< the verification came to its end, under the outcome's own terms
     bool failed = false;                 ///< an ok = 0: the chain is not verified
     int error = 0;                       ///< the first verify error
+    std::size_t crl_lookups = 0;         ///< how often the trust's CRLs were looked up
     std::array<std::uint8_t, 32> leaf{}; ///< SHA-256 of the leaf that it held for
 };
 

@@ -72,11 +72,13 @@ public:
     /// with_crls adds the CRLs of a PEM text; from then on revocation is checked. A certificate that a CRL
     /// of its issuer names is refused, the leaf's and those of CAs between it and the anchor. The leaf's
     /// issuer must have a CRL here, and every CRL that is used must be in force: otherwise the client is
-    /// refused. A CA without a CRL passes, unless with_crls_for_every_ca. A CRL of an issuer that is no anchor
-    /// is kept, as it may be for a CA that the client sends. Of several of one issuer OpenSSL takes the newest.
+    /// refused. A CA without a CRL passes, unless with_crls_for_every_ca. A CRL of its issuer's name that cannot be used
+    /// for it, since it is for another key or certificate of that CA, refuses, and attach warns of it. A CRL of an issuer
+    /// that is no anchor is kept, as it may be for a CA that the client sends. Of several of one issuer OpenSSL takes the newest.
     /// Throws error{malformed}, naming `name` and the block, if there is no CRL, a broken one, a block that is
-    /// none; a delta CRL, an indirect one or one for some reasons only, which OpenSSL would pass over; or one
-    /// in the name of an anchor that is not signed with an anchor's key.
+    /// none; a delta CRL, an indirect one or one for some reasons only, which OpenSSL would pass over; one with an entry
+    /// of the reason removeFromCRL, whom it would let pass; or one in the name of an anchor that is not signed with an
+    /// anchor's key.
     [[nodiscard]] trust with_crls(std::string_view pem, std::string_view name = "PEM text",
                                   openssl_scope scope = {}) const;
 

@@ -23,6 +23,8 @@ struct considered {
 
     bool wanted = false; ///< the predicate's answer
     sha256_digest scope{};
+    /// Where the next identity of the same ClientHello would stand. Compared, never followed.
+    const unsigned char* next_identity = nullptr;
 };
 
 struct connection {

@@ -8,6 +8,8 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+
 namespace reqauth {
 
 namespace detail {
@@ -42,9 +44,11 @@ std::string address_text(std::string_view octets) {
 }
 
 std::string object_text(const ASN1_OBJECT* object) {
-    char text[128] = {};
-    if (OBJ_obj2txt(text, sizeof text, object, 1) <= 0)
+    const int size = OBJ_obj2txt(nullptr, 0, object, 1);
+    std::string text(static_cast<std::size_t>(std::max(size, 0)) + 1, '\0'); // and its NUL
+    if (size <= 0 || OBJ_obj2txt(text.data(), size + 1, object, 1) != size)
         throw error(errc::openssl, "an object identifier cannot be written as text" + drain_errors());
+    text.pop_back();
     return text;
 }
 
@@ -68,7 +72,7 @@ std::string serial_of(const X509& leaf) {
     const std::unique_ptr<BIGNUM, freed_by<BN_free>> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(&leaf), nullptr));
     const std::unique_ptr<char, freed_by<free_text>> text(number != nullptr ? BN_bn2hex(number.get()) : nullptr);
     if (text == nullptr) throw error(errc::openssl, "a certificate's serial number cannot be written" + drain_errors());
-    return text.get();
+    return BN_is_zero(number.get()) == 1 ? "00" : text.get();
 }
 
 } // namespace

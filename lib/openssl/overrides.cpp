@@ -98,7 +98,7 @@ void overrides::stop_tickets(SSL* ssl) noexcept {
 }
 
 void overrides::allow_tickets(SSL* ssl) noexcept {
-    if (tickets_stopped_) SSL_set_num_tickets(ssl, tickets_);
+    if (tickets_stopped_ && SSL_get_num_tickets(ssl) == 0) SSL_set_num_tickets(ssl, tickets_);
     tickets_stopped_ = false;
 }
 
@@ -145,6 +145,9 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
     parameters_ = own_parameters;
     client_ca_names_ = client_ca_names;
     ca_names_ = ca_names;
+    our_store_ = request.trust.store.get();
+    our_client_ca_names_ = named.get();
+    our_ca_names_ = unnamed.get();
     SSL_set_client_CA_list(ssl, named.release());
     SSL_set0_CA_list(ssl, unnamed.release());
 
@@ -153,7 +156,9 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
     // A host name, a purpose, a laxer or stricter check that the application set up for its own clients
     // does not judge agents: the outcome's trust has parameters of its own.
     const bool set = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), plain_parameters.get()) == 1;
-    SSL_set_verify(ssl, SSL_VERIFY_PEER | (request.required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), request.verify);
+    our_mode_ = SSL_VERIFY_PEER | (request.required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+    our_verify_ = request.verify;
+    SSL_set_verify(ssl, our_mode_, our_verify_);
     if (!set) {
         handshake_ended(ssl);
         throw error(errc::openssl, "the verify parameters cannot be set");
@@ -164,19 +169,26 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
 bool overrides::handshake_ended(SSL* ssl) noexcept {
     if (!asking_) return true;
     ERR_set_mark();
+    X509_STORE* store = nullptr;
+    SSL_get0_verify_cert_store(ssl, &store);
     const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&
-                     SSL_set1_verify_cert_store(ssl, store_.get()) == 1 &&
-                     give_back(ssl, client_ca_names_, SSL_set_client_CA_list) &&
-                     give_back(ssl, ca_names_, SSL_set0_CA_list);
+                     (store != our_store_ || SSL_set1_verify_cert_store(ssl, store_.get()) == 1) &&
+                     (SSL_get_client_CA_list(ssl) != our_client_ca_names_ ||
+                      give_back(ssl, client_ca_names_, SSL_set_client_CA_list)) &&
+                     (SSL_get0_CA_list(ssl) != our_ca_names_ || give_back(ssl, ca_names_, SSL_set0_CA_list));
     ERR_pop_to_mark();
     if (!all) {
-        SSL_set_verify(ssl, verify_mode_, refuse_everybody);
+        SSL_set_verify(ssl, SSL_get_verify_mode(ssl), refuse_everybody);
         SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         return false;
     }
     asking_ = false;
+    const int mode = SSL_get_verify_mode(ssl);
+    const SSL_verify_cb verify = SSL_get_verify_callback(ssl);
     // SSL_set_verify keeps the callback that is there when it is given none.
-    SSL_set_verify(ssl, verify_mode_, verify_ != nullptr ? verify_ : no_verify_callback);
+    const SSL_verify_cb own = verify_ != nullptr ? verify_ : no_verify_callback;
+    SSL_set_verify(ssl, mode == our_mode_ ? verify_mode_ : mode,
+                   verify == our_verify_ || verify == refuse_everybody ? own : verify);
     store_.reset();
     parameters_.reset();
     client_ca_names_.reset();
@@ -189,7 +201,7 @@ void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_con
     if (asked_) SSL_set_verify_result(ssl, X509_V_OK); // as before a first handshake, not as the last left it
     asked_ = false;
     allow_tickets(ssl);
-    if (early_data_refused_) SSL_set_max_early_data(ssl, max_early_data_);
+    if (early_data_refused_ && SSL_get_max_early_data(ssl) == 0) SSL_set_max_early_data(ssl, max_early_data_);
     early_data_refused_ = false;
     if (id_context_replaced_ && !id_context.empty()) {
         SSL_set_session_id_context(ssl, id_context.data(), static_cast<unsigned int>(id_context.size()));

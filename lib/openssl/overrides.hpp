@@ -65,7 +65,8 @@ public:
     /// whom the application expects, and an agent is verified apart from them.
     [[nodiscard]] bool has_dane() const noexcept { return dane_; }
 
-    /// handshake_ended puts back what `ask` set. Without the memory for it the connection ends: nothing is read from or
+    /// handshake_ended puts back what `ask` set, where it is still there: the application may set verify mode, callback,
+    /// store and lists meanwhile; its verify parameters are always put back. Without the memory for it the connection ends: nothing is read from or
     /// written to the SSL any more, nor is any certificate taken, until it can be put back. Then it gives false.
     bool handshake_ended(SSL* ssl) noexcept;
 
@@ -91,10 +92,15 @@ private:
     bool dane_ = false;
     int verify_mode_ = 0;
     SSL_verify_cb verify_ = nullptr;
+    int our_mode_ = 0;
+    SSL_verify_cb our_verify_ = nullptr;
+    const X509_STORE* our_store_ = nullptr; ///< compared, never followed
     std::shared_ptr<X509_VERIFY_PARAM> parameters_;
     std::shared_ptr<X509_STORE> store_;
     std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names_; ///< the SSL's own; null: those of the SSL_CTX
     std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;
+    const STACK_OF(X509_NAME) * our_client_ca_names_ = nullptr; ///< compared, never followed
+    const STACK_OF(X509_NAME) * our_ca_names_ = nullptr;
 
     bool watching_ = false;
     info_callback info_ = nullptr;      ///< what the SSL had when ours was put there

@@ -62,13 +62,16 @@ considered consider(SSL* ssl, const attached& there, connection& kept, const std
                      .server_name = std::move(server_name),
                      .flags = flags,
                      .wanted = true,
-                     .scope = {}};
+                     .scope = {},
+                     .next_identity = nullptr};
     if (options.accept) found.wanted = options.accept({found.server_name, flags});
     // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
-    if (!before_retry || before_retry->client_random != found.client_random) kept.arrived_at = there.server.get();
+    if (!before_retry) kept.arrived_at = there.server.get();
     found.scope = scope_of(*kept.snapshot, kept.arrived_at, found.server_name, found.wanted);
     return found;
 }
+
+bool was_taken_for_unflagged(const SSL* ssl) noexcept;
 
 // Records what this ClientHello says, and decides nothing yet: the SSL_CTX may still change.
 std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
@@ -78,8 +81,8 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     hello.flags = flags;
     //= TLS-1
     const auto before = std::exchange(kept.server.before_retry, std::nullopt);
-    if (before && before->client_random == hello.client_random && before->flags != flags) {
-        raise("tls_flags differ between the two ClientHellos around HelloRetryRequest (TLS-1)");
+    if (before && (before->client_random != hello.client_random || before->flags != flags)) {
+        raise("tls_flags, or the Random, differ between the two ClientHellos around HelloRetryRequest (TLS-1)");
         return SSL_AD_ILLEGAL_PARAMETER;
     }
     kept.server = {};
@@ -89,6 +92,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     kept.chain.reset();
     if (!kept.put_aside.handshake_ended(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
     const auto early = std::exchange(kept.early, std::nullopt);
+    kept.put_aside.watch(ssl); // where the next handshake begins, what is left of this one goes
     if (const attached* there = server_of(ssl)) {
         const server_options& options = there->server->of->options;
         hello.offered = flags.contains(options.flag);
@@ -101,12 +105,17 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
             // its sessions and its extensions. All that the answer rests on is compared.
             const bool known = early && kept.of == there->server->of && early->client_random == hello.client_random &&
                                early->flags == flags && early->server_name == name;
+            // Laid out so that it was taken for another ClientHello, whose sessions it may not resume.
+            //= TLS-2
+            if (!known && SSL_session_reused(ssl) == 1 && was_taken_for_unflagged(ssl)) {
+                raise("a ClientHello with the flag was given a session as if it had none");
+                return SSL_AD_ILLEGAL_PARAMETER;
+            }
             const considered found = known ? *early : consider(ssl, *there, kept, before, flags, std::move(name));
             hello.at = now();
             hello.wanted = found.wanted;
             hello.scope = found.scope;
             // Which session is resumed is settled. A new one resumes nothing until somebody vouches for it.
-            kept.put_aside.watch(ssl);
             kept.put_aside.resumption_is_settled(ssl, id_context_of(*kept.snapshot, *there));
             if (SSL_session_reused(ssl) != 1) set_scope(ssl, unmatchable());
             if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
@@ -307,37 +316,52 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
 
 namespace {
 
-/// identity_list is the ClientHello in which this thread met a PSK identity last, and where its next one would stand:
-/// behind the identity and its age, and a length. A ClientHello can have ten thousand of them, without the flag too. Only
-/// compared: another ClientHello that is taken for this one resumes nothing that the mark does not vouch for.
-struct identity_list {
+// Where the identity behind this one stands: behind its age, and a length.
+const unsigned char* behind(const unsigned char* identity, std::size_t length) noexcept {
+    return identity + length + 4 + 2;
+}
+
+/// unflagged_hello is the ClientHello without the flag of an SSL without a record, in which this thread met a PSK identity
+/// last, and where its next one would stand. Only compared.
+struct unflagged_hello {
     const SSL* ssl = nullptr;
     const unsigned char* next = nullptr;
     hello_random random{};
-    psk_find_session chained = nullptr;
-
-    //= SEC-10
-    [[nodiscard]] bool goes_on(const SSL* of, const unsigned char* identity) const noexcept {
-        return identity == next && of == ssl && client_random_of(of) == random;
-    }
-    void met(const unsigned char* identity, std::size_t length) noexcept { next = identity + length + 4 + 2; }
 };
-thread_local identity_list met_last;
+thread_local unflagged_hello met_last;
+
+// A ClientHello can have ten thousand identities: what it says is looked at once.
+//= SEC-10
+bool goes_on(const SSL* ssl, connection* known, const unsigned char* identity, std::size_t length) noexcept {
+    if (known == nullptr) {
+        unflagged_hello& last = met_last;
+        if (last.next != identity || last.ssl != ssl) return false;
+        last.next = behind(identity, length);
+        return true;
+    }
+    if (!known->early || known->early->next_identity != identity ||
+        known->early->client_random != client_random_of(ssl))
+        return false;
+    known->early->next_identity = behind(identity, length);
+    return true;
+}
+
+bool was_taken_for_unflagged(const SSL* ssl) noexcept {
+    return met_last.ssl == ssl && met_last.random == client_random_of(ssl);
+}
 
 } // namespace
 
 //= SEC-6
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
-    if (identity_list& met = met_last; met.goes_on(ssl, identity)) {
-        met.met(identity, length);
-        *session = nullptr;
-        return met.chained != nullptr ? met.chained(ssl, identity, length, session) : 1;
-    }
     const attached* there = server_of(ssl);
     const auto chained = there != nullptr ? there->server->of->options.chained_psk_find_session : nullptr;
+    connection* known = connection_of(ssl);
+    *session = nullptr;
+    if (goes_on(ssl, known, identity, length)) return chained != nullptr ? chained(ssl, identity, length, session) : 1;
+    met_last = {};
     const int prepared = fence(0, [&] {
         if (there == nullptr) return 1;
-        connection* known = connection_of(ssl);
         const server_options& options = there->server->of->options;
         const std::string_view body = hello_extension(ssl, there->extension);
         const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
@@ -345,6 +369,8 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
             // An SSL that had a flagged ClientHello, before a HelloRetryRequest or SSL_clear.
             if (known != nullptr)
                 known->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
+            else
+                met_last = {.ssl = ssl, .next = behind(identity, length), .random = client_random_of(ssl)};
             return 1;
         }
         //= TLS-2
@@ -352,6 +378,7 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
         connection& kept = connection_for(ssl);
         kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags,
                               server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
+        kept.early->next_identity = behind(identity, length);
         kept.put_aside.watch(ssl);
         // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
         if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
@@ -361,10 +388,7 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
             kept.put_aside.resume_within(ssl, unmatchable());
         return 1;
     });
-    *session = nullptr;
     if (prepared != 1) return 0;
-    met_last = {.ssl = ssl, .next = nullptr, .random = client_random_of(ssl), .chained = chained};
-    met_last.met(identity, length);
     return chained != nullptr ? chained(ssl, identity, length, session) : 1;
 }
 
@@ -377,6 +401,7 @@ void on_handshake_event(const SSL* watched, int event, int value) {
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             kept->early.reset();
+            kept->server.before_retry.reset();
             const attached* there = server_of(ssl);
             const auto policies = there != nullptr ? there->server->of->current() : nullptr;
             kept->put_aside.handshake_begins(ssl, policies != nullptr ? id_context_of(*policies, *there)

@@ -60,6 +60,21 @@ void check_kind(const X509_CRL& crl, std::string_view name, std::size_t number) 
                                          "the CA's own, for all reasons");
 }
 
+// OpenSSL lets pass what such an entry names, which takes back one of a base CRL (RFC 5280, section 5.3.1).
+void check_entries(X509_CRL& crl, std::string_view name, std::size_t number) {
+    const STACK_OF(X509_REVOKED)* entries = X509_CRL_get_REVOKED(&crl);
+    for (int i = 0; i < sk_X509_REVOKED_num(entries); ++i) {
+        const X509_REVOKED* entry = sk_X509_REVOKED_value(entries, i);
+        if (X509_REVOKED_get_ext_by_NID(entry, NID_crl_reason, -1) < 0) continue;
+        const std::unique_ptr<ASN1_ENUMERATED, freed_by<ASN1_ENUMERATED_free>> reason(
+            static_cast<ASN1_ENUMERATED*>(X509_REVOKED_get_ext_d2i(entry, NID_crl_reason, nullptr, nullptr)));
+        if (reason == nullptr || ASN1_ENUMERATED_get(reason.get()) == CRL_REASON_REMOVE_FROM_CRL)
+            throw error(errc::malformed, place_of(name, number) + ": entry " + std::to_string(i + 1) +
+                                             " has a reason that only a delta CRL may have (removeFromCRL), or that "
+                                             "cannot be read; have the CA issue it anew");
+    }
+}
+
 // A CRL in the name of an anchor that none of that name has signed would refuse everybody in each handshake.
 void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name, std::size_t number) {
     bool named = false;
@@ -90,6 +105,7 @@ bool was_signed_by(X509_CRL& crl, X509& issuer) {
 
 void add_crl(trust_store& trust, std::shared_ptr<X509_CRL> crl, std::string_view name, std::size_t number) {
     check_kind(*crl, name, number);
+    check_entries(*crl, name, number);
     trust.crls.push_back({sha256(*crl), std::move(crl)});
 }
 
@@ -189,6 +205,7 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
     if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
     X509_STORE_set_check_policy(trust.store.get(), witness_hooks.ended);
     X509_STORE_set_cleanup(trust.store.get(), witness_hooks.over);
+    X509_STORE_set_lookup_crls(trust.store.get(), witness_hooks.look_up_crls);
     const std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> plain(X509_STORE_CTX_new());
     must(plain != nullptr && X509_STORE_CTX_init(plain.get(), nullptr, nullptr, nullptr) == 1);
     trust.verify = X509_STORE_CTX_get_verify(plain.get());

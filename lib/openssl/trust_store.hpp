@@ -36,6 +36,7 @@ struct revocation_list {
 struct verification_hooks {
     int (*ended)(X509_STORE_CTX*); ///< nothing is left to check; gives whether the chain is taken
     int (*over)(X509_STORE_CTX*);  ///< its X509_STORE_CTX goes: whoever called for it has had his say
+    X509_STORE_CTX_lookup_crls_fn look_up_crls; ///< the trust's CRLs are looked for
 };
 extern const verification_hooks witness_hooks;
 

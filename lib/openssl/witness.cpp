@@ -31,7 +31,8 @@ bool under_terms_of(X509_STORE_CTX* verification, const SSL* ssl, const trust_st
            (!trust.time || X509_VERIFY_PARAM_get_time(parameters) == *trust.time) &&
            (!trust.depth || X509_VERIFY_PARAM_get_depth(parameters) == int{*trust.depth}) &&
            X509_VERIFY_PARAM_get_auth_level(parameters) >= SSL_get_security_level(ssl) &&
-           X509_STORE_CTX_get_verify(verification) == trust.verify;
+           X509_STORE_CTX_get_verify(verification) == trust.verify &&
+           X509_STORE_CTX_get_verify_cb(verification) == witness;
 }
 
 bool pinned(const X509& certificate, const trust_store& trust) {
@@ -49,7 +50,7 @@ bool in_force(X509& certificate, const trust_store& trust) {
                               X509_get0_notAfter(&certificate)) == 0;
 }
 
-int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
+int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust, std::size_t crl_lookups) {
     if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
     const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
     const int length = chain != nullptr ? sk_X509_num(chain) : 0;
@@ -57,6 +58,8 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
     // An anchor that is the leaf itself stands there in its place.
     if (X509_cmp(sk_X509_value(chain, 0), X509_STORE_CTX_get0_cert(verification)) != 0)
         return X509_V_ERR_APPLICATION_VERIFICATION;
+    // Each certificate was looked up in the trust's CRLs, and not in others that the application brought along.
+    if (!trust.crls.empty() && crl_lookups < static_cast<std::size_t>(length)) return X509_V_ERR_APPLICATION_VERIFICATION;
     bool any_pinned = trust.pins.empty();
     for (int place = 0; place < length; ++place) {
         X509* certificate = sk_X509_value(chain, place);
@@ -91,7 +94,7 @@ struct asked {
     witnessed& seen;
 };
 
-std::optional<asked> asked_in(X509_STORE_CTX* verification) noexcept {
+std::optional<asked> asked_in(const X509_STORE_CTX* verification) noexcept {
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
     connection* kept = ssl != nullptr ? connection_of(ssl) : nullptr;
     if (kept == nullptr || kept->decided_by == nullptr || !kept->put_aside.asking()) return std::nullopt;
@@ -132,6 +135,7 @@ int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
                                                  X509_V_FLAG_SUITEB_128_LOS);
         X509_STORE_CTX_set_verify_cb(ours.get(), witness);
         kept.apart = ours.get();
+        by.seen.crl_lookups = 0;
         const int verified = X509_verify_cert(ours.get());
         kept.chain.reset(X509_STORE_CTX_get1_chain(ours.get()));
         if ((verified != 1 || !by.seen.held || kept.chain == nullptr) && !by.seen.failed)
@@ -154,7 +158,7 @@ int verification_ended(X509_STORE_CTX* verification) {
         if (!by) return 1; // somebody else's, with our store
         if (is_apart(*by, verification)) return verify_apart(*by, verification);
         if (!by->seen.failed) {
-            const int found = doubt(verification, by->ssl, by->trust);
+            const int found = doubt(verification, by->ssl, by->trust, by->seen.crl_lookups);
             if (found != X509_V_OK) {
                 fail(*by, found);
             } else {
@@ -185,9 +189,14 @@ int verification_over(X509_STORE_CTX* verification) {
     });
 }
 
+STACK_OF(X509_CRL) * look_up_crls(const X509_STORE_CTX* verification, const X509_NAME* issuer) {
+    if (const auto by = asked_in(verification)) ++by->seen.crl_lookups;
+    return X509_STORE_CTX_get1_crls(verification, issuer);
+}
+
 } // namespace
 
-const verification_hooks witness_hooks{verification_ended, verification_over};
+const verification_hooks witness_hooks{verification_ended, verification_over, look_up_crls};
 
 int witness(int ok, X509_STORE_CTX* verification) {
     return fence(0, [&] {

@@ -90,7 +90,7 @@ identity issue(const description& about, const identity* issuer, EVP_PKEY* key) 
     must(X509_gmtime_adj(X509_getm_notAfter(&certificate), about.not_after) != nullptr, "notAfter");
 
     std::unique_ptr<X509_NAME, decltype(&X509_NAME_free)> subject(X509_NAME_new(), &X509_NAME_free);
-    must(X509_NAME_add_entry_by_txt(subject.get(), "CN", MBSTRING_UTF8,
+    must(X509_NAME_add_entry_by_txt(subject.get(), "CN", about.name_is_no_text ? V_ASN1_BIT_STRING : MBSTRING_UTF8,
                                     reinterpret_cast<const unsigned char*>(about.common_name.data()),
                                     static_cast<int>(about.common_name.size()), -1, 0) == 1,
          "subject");
@@ -144,16 +144,19 @@ std::string crl(const identity& issuer, const crl_description& about) {
     X509V3_set_ctx_nodb(&context);
     X509V3_set_ctx(&context, issuer.certificate.get(), nullptr, nullptr, list.get(), 0);
     const auto key_identifier =
-        must(X509V3_EXT_nconf_nid(nullptr, &context, NID_authority_key_identifier, "keyid"), "X509V3_EXT_nconf_nid");
+        must(X509V3_EXT_nconf_nid(nullptr, &context, NID_authority_key_identifier,
+                                  about.by_serial ? "keyid,issuer:always" : "keyid"),
+             "X509V3_EXT_nconf_nid");
     must(X509_CRL_add_ext(list.get(), key_identifier.get(), -1) == 1, "X509_CRL_add_ext");
     if (about.delta) {
         std::unique_ptr<ASN1_INTEGER, decltype(&ASN1_INTEGER_free)> base(ASN1_INTEGER_new(), &ASN1_INTEGER_free);
         must(X509_CRL_add1_ext_i2d(list.get(), NID_delta_crl, base.get(), 1, 0) == 1, "deltaCRLIndicator");
     }
-    if (about.indirect) {
+    if (about.indirect || about.for_leaves) {
         std::unique_ptr<ISSUING_DIST_POINT, decltype(&ISSUING_DIST_POINT_free)> point(ISSUING_DIST_POINT_new(),
                                                                                       &ISSUING_DIST_POINT_free);
-        point->indirectCRL = 0xff;
+        if (about.indirect) point->indirectCRL = 0xff;
+        if (about.for_leaves) point->onlyuser = 0xff;
         must(X509_CRL_add1_ext_i2d(list.get(), NID_issuing_distribution_point, point.get(), 1, 0) == 1,
              "issuingDistributionPoint");
     }

@@ -37,6 +37,7 @@ struct description {
     long not_before = -3600;
     long not_after = 24L * 3600;
     key_type key = key_type::p256;
+    bool name_is_no_text = false; ///< the CN is a BIT STRING
 };
 
 /// identity is a certificate with its private key.
@@ -59,6 +60,8 @@ struct crl_description {
     long next_update = 24L * 3600;
     bool delta = false;    ///< names a base CRL
     bool indirect = false; ///< may name other CAs' certificates
+    bool by_serial = false; ///< its authorityKeyIdentifier has the serial number of the issuer's certificate, too
+    bool for_leaves = false; ///< its issuingDistributionPoint says so
 };
 
 /// crl makes a CRL of `issuer`, signed with its key, as PEM.
