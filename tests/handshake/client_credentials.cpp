@@ -251,7 +251,8 @@ TEST_CASE("client / reload, and the passphrase callback calls replace -> what it
     CHECK(seen(both) == "flagged CN=other.example");
 }
 
-TEST_CASE("client / replace, scope and attach called in its callbacks -> as anywhere else", "[handshake][attack]") {
+TEST_CASE("client / replace, scope and attach called in its callbacks -> as anywhere else",
+          "[handshake][attack-control]") {
     static reqauth::client* crawler;
     static SSL_CTX* another;
     static std::vector<reqauth::client_scope> scopes;

@@ -269,7 +269,7 @@ TEST_CASE(
 }
 
 TEST_CASE("client / requests after the handshake, without the flag -> its own certificate, and never the flag's",
-          "[handshake][attack][RCA-3][TLS-3]") {
+          "[handshake][attack-control][RCA-3][TLS-3]") {
     const auto server = asks_everybody(nullptr, SSL_VERIFY_POST_HANDSHAKE);
     attach(*server, asking());
     for (const identity* own : {&the_cast().agent, &the_cast().customer}) {
@@ -333,7 +333,7 @@ TEST_CASE("client / replace, and idle connections of before -> nothing of the ea
 }
 
 TEST_CASE("client / SSL_clear in the middle, cert_cb that suspends, handshake given up -> the next has its own again",
-          "[handshake][attack][RCA-12]") {
+          "[handshake][attack-control][RCA-12]") {
     static int result;
     auto policy = agent_policy();
     policy.chained_certificate_callback = {[](SSL*, void*) { return result; }, nullptr};
@@ -416,7 +416,7 @@ TEST_CASE("client / goes over to another client's SSL_CTX in the middle -> neith
 }
 
 TEST_CASE("client / HelloRetryRequest, and replace around it -> the credential of the first ClientHello",
-          "[handshake][attack][TLS-1]") {
+          "[handshake][attack-control][TLS-1]") {
     const auto server = attached_server(asking());
     REQUIRE(SSL_CTX_set1_groups_list(server.get(), "P-384") == 1);
     reqauth::client crawler(agent_policy());
@@ -436,7 +436,7 @@ TEST_CASE("client / HelloRetryRequest, and replace around it -> the credential o
 }
 
 TEST_CASE("client / one SSL_CTX for both roles -> its server's certificate, if it is the flag's, goes to clients alone",
-          "[handshake][attack][RCA-12]") {
+          "[handshake][attack-control][RCA-12]") {
     const auto both_roles = [&] {
         owned<SSL_CTX> context(SSL_CTX_new(TLS_method()));
         X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get());

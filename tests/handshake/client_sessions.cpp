@@ -417,7 +417,7 @@ TEST_CASE("client / SSL with a store of its own beside a directory to which Open
 }
 
 TEST_CASE("client / its own certificate changes on the SSL_CTX after attach -> another scope, and no session of before",
-          "[handshake][attack]") {
+          "[handshake][attack-control]") {
     const auto server = server_context();
     crawler ours;
     const auto session = earn(*server, ours);
@@ -431,7 +431,7 @@ TEST_CASE("client / its own certificate changes on the SSL_CTX after attach -> a
 }
 
 TEST_CASE("client / scope asked of an SSL and its SSL_CTX -> certificates and the current one are as before",
-          "[handshake][attack][SEC-6]") {
+          "[handshake][attack-control][SEC-6]") {
     const identity rsa = issue({.common_name = "rsa.example", .key = key_type::rsa}, &the_cast().customers_ca);
     crawler ours(agent_policy(), [&](SSL_CTX& context) {
         present(context, the_cast().customer);
@@ -453,7 +453,7 @@ TEST_CASE("client / scope asked of an SSL and its SSL_CTX -> certificates and th
 }
 
 TEST_CASE("client / scopes of one SSL_CTX in many threads at once, the first time -> one",
-          "[handshake][threads][attack]") {
+          "[handshake][threads][attack-control]") {
     crawler ours;
     std::vector<client_scope> found(8);
     std::vector<std::thread> threads;
@@ -463,7 +463,7 @@ TEST_CASE("client / scopes of one SSL_CTX in many threads at once, the first tim
 }
 
 TEST_CASE("client / clock that goes back, and a session -> the same scope; expired credentials count again when valid",
-          "[handshake][attack][RCA-6]") {
+          "[handshake][attack-control][RCA-6]") {
     const auto server = attached_server(asking());
     auto soon = agent_description("soon.example");
     soon.not_before = -60;
