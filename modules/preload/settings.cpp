@@ -144,6 +144,8 @@ reqauth::server_options server_options_of(const settings& all) {
     options.label = all.label;
     options.flag = all.flag;
     options.extension = all.extension;
+    // An SSL_CTX that was just made has none yet: it is looked at before its first connection.
+    options.certificate_is_chosen_by_callback = true;
     return options;
 }
 
