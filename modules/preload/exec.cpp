@@ -246,8 +246,11 @@ bool made(SSL_CTX* context) {
 /// ask gives an SSL_CTX, as it has become, the policy. Where that cannot be, it goes on asking nobody.
 void ask(SSL_CTX& context) {
     try {
-        // What made could not see yet. Of an SSL_CTX that can carry the flag it says that it does already.
-        reqauth::server().attach(context, {});
+        // What made could not see yet. Of an SSL_CTX that can carry the flag it says that it does already. One without any
+        // certificate is that of a program whose servername callback chooses, as HAProxy's.
+        reqauth::server_options how;
+        how.certificate_is_chosen_by_callback = SSL_CTX_get0_certificate(&context) == nullptr;
+        reqauth::server(how).attach(context, {});
     } catch (const reqauth::error& failed) {
         if (failed.code() != reqauth::errc::already_attached) {
             SSL_CTX_set_psk_find_session_callback(&context, nullptr);
