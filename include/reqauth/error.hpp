@@ -28,10 +28,11 @@ enum class errc {
 
 /// error is what configuration calls throw: loading trust or a credential, and attaching.
 /// What threw has changed nothing. what() is one line: the file, option or rule, what to do next
-/// and, where OpenSSL said something, its own words. Nothing is thrown on the handshake path.
+/// and, where OpenSSL said something, its own words. A control character in it, as a file's name can
+/// have, stands as \HH. Nothing is thrown on the handshake path.
 class REQAUTH_EXPORT error : public std::runtime_error {
 public:
-    error(errc code, const std::string& what) : std::runtime_error(what), code_(code) {}
+    error(errc code, const std::string& what);
     ~error() override;
     [[nodiscard]] errc code() const noexcept { return code_; }
 
