@@ -43,11 +43,23 @@ std::size_t occurrences(std::string_view text, std::string_view word) {
 }
 
 // How many lines begin, or end, a block of the kinds that are wanted.
-std::size_t marked(std::string_view pem, const std::string& begin_or_end, wanted kinds) {
+// The lines that begin or end a block, by their letters and digits alone, in capitals: also those in which a blank,
+// the dashes or the letters have become others on the way.
+std::string letters_of(std::string_view pem) {
+    std::string letters;
+    for (const char c : pem) {
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) letters += c;
+        if (c >= 'a' && c <= 'z') letters += static_cast<char>(c - 'a' + 'A');
+    }
+    return letters;
+}
+
+std::size_t marked(std::string_view letters, const std::string& begin_or_end, wanted kinds) {
     std::size_t count = 0;
     if (kinds != wanted::crls)
-        count += occurrences(pem, begin_or_end + " CERTIFICATE") + occurrences(pem, begin_or_end + " X509 CERTIFICATE");
-    if (kinds != wanted::certificates) count += occurrences(pem, begin_or_end + " X509 CRL");
+        count += occurrences(letters, begin_or_end + "CERTIFICATE") +
+                 occurrences(letters, begin_or_end + "X509CERTIFICATE");
+    if (kinds != wanted::certificates) count += occurrences(letters, begin_or_end + "X509CRL");
     return count;
 }
 
@@ -128,7 +140,8 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
     const std::size_t read = found.certificates.size() + found.crls.size();
-    const std::size_t lines = std::max(marked(pem, "BEGIN", kinds), marked(pem, "END", kinds));
+    const std::string letters = letters_of(pem);
+    const std::size_t lines = std::max(marked(letters, "BEGIN", kinds), marked(letters, "END", kinds));
     if (lines != read)
         throw error(errc::malformed, std::string(name) + ": " + std::to_string(lines) + " lines begin or end a " +
                                          std::string(name_of(kinds)) + ", but only " + std::to_string(read) +
