@@ -4,6 +4,9 @@
 #include "extension.hpp"
 #include "fence.hpp"
 
+#include <algorithm>
+#include <array>
+
 namespace reqauth::detail {
 
 namespace {
@@ -71,7 +74,9 @@ void check_numbers(flag_number flag, extension_type extension) {
     if (flag >= flag_set::capacity)
         throw error(errc::contradiction,
                     "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039 (FLAG-1)");
-    if (SSL_extension_supported(extension) == 1)
+    // Those of raw keys, of compressed certificates and of signatures in them OpenSSL parses, and does not name.
+    constexpr std::array<extension_type, 4> unnamed = {19, 20, 27, 50};
+    if (SSL_extension_supported(extension) == 1 || std::ranges::find(unnamed, extension) != unnamed.end())
         throw error(errc::contradiction, "extension type " + std::to_string(extension) +
                                              " is one that this OpenSSL handles itself; tls_flags is 62");
 }
