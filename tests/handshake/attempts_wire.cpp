@@ -345,3 +345,44 @@ TEST_CASE("server / a ClientHello laid out to go on where another server's ended
         }
     CHECK(reached == 0);
 }
+
+TEST_CASE("server / a flagged ClientHello laid out to go on where an earlier one ended / a customer's session -> full "
+          "handshake, and the predicate asked",
+          "[handshake][attempt][TLS-2][SEC-1]") {
+    static int calls;
+    reqauth::server_options options;
+    options.accept = [](const reqauth::client_hello&) {
+        ++calls;
+        return true;
+    };
+    const auto server = attached_server(asking(), options);
+    const auto customer = client_context();
+    session_shelf shelf;
+    shelf.serve(*customer);
+    pair first(*server, *customer);
+    SSL_set_tlsext_host_name(first.client.ssl.get(), "server.example");
+    REQUIRE(first.shake());
+    first.close();
+    REQUIRE(shelf.last != nullptr);
+    const unsigned char* ticket = nullptr;
+    std::size_t size = 0;
+    SSL_SESSION_get0_ticket(shelf.last.get(), &ticket, &size);
+    auto flagged = empty_handed_client();
+    // As long as an identity with its age and the next one's length: what moves it behind where the one before ended.
+    const bad_peer shifting(owned<SSL_CTX>((SSL_CTX_up_ref(flagged.context.get()), flagged.context.get())),
+                            {{in::client_hello, {std::string(size + 6 - 4, 'x')}}}, 40000, in::client_hello);
+    for (int attempt = 0; attempt < 10; ++attempt) {
+        CAPTURE(attempt);
+        const std::string second = hello_of(*flagged.context, "server.example", shelf.last.get());
+        std::string before = second;
+        with_extensions(before, [&](std::string& list) {
+            const auto at = list.find(two_octets(40000) + two_octets(size + 2));
+            REQUIRE(at != list.npos);
+            list.erase(at, size + 6);
+        });
+        answered(*server, before);
+        calls = 0;
+        CHECK(answered(*server, second) == "asked");
+        CHECK(calls == 1);
+    }
+}
