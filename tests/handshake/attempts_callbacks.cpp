@@ -54,6 +54,24 @@ const verifier verifiers[] = {
          X509_STORE_CTX_set0_crls(chain, old_crls());
          return X509_verify_cert(chain);
      }},
+    {"looks another certificate up in the trust's CRLs, then brings its own for the client's",
+     [](X509_STORE_CTX* chain, void*) {
+         X509* own = X509_STORE_CTX_get0_cert(chain);
+         X509_STORE_CTX_set_cert(chain, the_cast().other_agent.certificate.get());
+         X509_verify_cert(chain);
+         X509_STORE_CTX_set_cert(chain, own);
+         X509_STORE_CTX_set0_crls(chain, old_crls());
+         return X509_verify_cert(chain);
+     }},
+    {"asks for the trust's CRLs, and brings its own",
+     [](X509_STORE_CTX* chain, void*) {
+         const auto look_up = X509_STORE_CTX_get_lookup_crls(chain);
+         for (int i = 0; i < 5; ++i)
+             sk_X509_CRL_pop_free(look_up(chain, X509_get_subject_name(the_cast().agents_ca.certificate.get())),
+                                  X509_CRL_free);
+         X509_STORE_CTX_set0_crls(chain, old_crls());
+         return X509_verify_cert(chain);
+     }},
     {"clears the CRL check, verifies, sets it again",
      [](X509_STORE_CTX* chain, void*) {
          X509_VERIFY_PARAM* all = X509_STORE_CTX_get0_param(chain);
