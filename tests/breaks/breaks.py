@@ -337,4 +337,15 @@ BREAKS = [
     ("modules: agents come in beside customers unasked", [
         (STANDING, "!(host.agents_beside && who.verified)", "!who.verified"),
     ]),
+    ("a message of an error with line ends in it", [
+        ("lib/error.cpp", "if (octet < 0x20 || octet == 0x7f)", "if (octet == 0x7f)"),
+    ]),
+    ("a PEM block gets lost whose two lines have another blank", [
+        ("lib/openssl/pem.cpp", "const std::string letters = letters_of(pem);",
+         "std::string letters;\n    for (const char c : pem)\n"
+         "        if (c != ' ') letters += c;"),
+    ]),
+    ("an extension type that OpenSSL handles and does not name", [
+        ("lib/openssl/context.cpp", "unnamed = {19, 20, 27, 50};", "unnamed = {19, 20, 27, 27};"),
+    ]),
 ]
