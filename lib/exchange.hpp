@@ -28,6 +28,7 @@ struct heard {
     bool offered = false;  ///< it had the flag
     bool wanted = false;   ///< and the predicate did not turn it down
     sha256_digest scope{}; ///< which sessions it may resume, and what a new one belongs to
+    bool started_anew = false; ///< a handshake began after it: of this one's, if its Random is (SSL_stateless)
 };
 
 /// witnessed is what the library's own verify callback saw of the client's certificate (SEC-1).
@@ -35,7 +36,6 @@ struct witnessed {
     bool held = false;                   ///< the verification came to its end, under the outcome's own terms
     bool failed = false;                 ///< an ok = 0: the chain is not verified
     int error = 0;                       ///< the first verify error
-    std::size_t crl_lookups = 0;         ///< how often the trust's CRLs were looked up
     std::array<std::uint8_t, 32> leaf{}; ///< SHA-256 of the leaf that it held for
 };
 

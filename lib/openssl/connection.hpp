@@ -46,10 +46,10 @@ struct connection {
     /// Until when this connection's session may be relied on, where it is a verified agent's; else 0.
     std::int64_t deadline = 0;
 
-    /// A verification of the library's own, which runs apart from OpenSSL's; compared, never followed. And the chain that
-    /// it came to, where it was the one that counts.
+    /// A verification of the library's own, which runs apart from OpenSSL's; compared, never followed.
     const X509_STORE_CTX* apart = nullptr;
     bool verified_apart = false;
+    /// The chain that the witness saw verified, in this handshake.
     certificates_handle chain;
 
     overrides put_aside;

@@ -187,8 +187,8 @@ bool overrides::handshake_ended(SSL* ssl) noexcept {
     const SSL_verify_cb verify = SSL_get_verify_callback(ssl);
     // SSL_set_verify keeps the callback that is there when it is given none.
     const SSL_verify_cb own = verify_ != nullptr ? verify_ : no_verify_callback;
-    SSL_set_verify(ssl, mode == our_mode_ ? verify_mode_ : mode,
-                   verify == our_verify_ || verify == refuse_everybody ? own : verify);
+    const bool ours = verify == our_verify_ || verify == refuse_everybody;
+    SSL_set_verify(ssl, ours && mode == our_mode_ ? verify_mode_ : mode, ours ? own : verify);
     store_.reset();
     parameters_.reset();
     client_ca_names_.reset();

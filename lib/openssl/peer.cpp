@@ -81,8 +81,7 @@ peer peer_of(const SSL& ssl) {
     try {
         const bool resumed = SSL_session_reused(&ssl) == 1;
         // What an earlier handshake of the SSL verified is not this one's chain.
-        const connection& kept = *connection_of(&ssl);
-        const STACK_OF(X509)* chain = kept.verified_apart ? kept.chain.get() : SSL_get0_verified_chain(&ssl);
+        const STACK_OF(X509)* chain = connection_of(&ssl)->chain.get();
         if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
         const auto who = identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : chain);
         who->resumed = resumed;

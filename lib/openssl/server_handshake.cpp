@@ -66,7 +66,7 @@ considered consider(SSL* ssl, const attached& there, connection& kept, const std
                      .next_identity = nullptr};
     if (options.accept) found.wanted = options.accept({found.server_name, flags});
     // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
-    if (!before_retry) kept.arrived_at = there.server.get();
+    if (!before_retry || before_retry->client_random != found.client_random) kept.arrived_at = there.server.get();
     found.scope = scope_of(*kept.snapshot, kept.arrived_at, found.server_name, found.wanted);
     return found;
 }
@@ -81,7 +81,8 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     hello.flags = flags;
     //= TLS-1
     const auto before = std::exchange(kept.server.before_retry, std::nullopt);
-    if (before && (before->client_random != hello.client_random || before->flags != flags)) {
+    const bool same = before && before->client_random == hello.client_random;
+    if (before && (same ? before->flags != flags : !before->started_anew)) {
         raise("tls_flags, or the Random, differ between the two ClientHellos around HelloRetryRequest (TLS-1)");
         return SSL_AD_ILLEGAL_PARAMETER;
     }
@@ -327,6 +328,7 @@ struct unflagged_hello {
     const SSL* ssl = nullptr;
     const unsigned char* next = nullptr;
     hello_random random{};
+    bool went_on = false; ///< an identity was taken for one of it
 };
 thread_local unflagged_hello met_last;
 
@@ -335,8 +337,9 @@ thread_local unflagged_hello met_last;
 bool goes_on(const SSL* ssl, connection* known, const unsigned char* identity, std::size_t length) noexcept {
     if (known == nullptr) {
         unflagged_hello& last = met_last;
-        if (last.next != identity || last.ssl != ssl) return false;
+        if (last.next != identity || last.ssl != ssl || last.random != client_random_of(ssl)) return false;
         last.next = behind(identity, length);
+        last.went_on = true;
         return true;
     }
     if (!known->early || known->early->next_identity != identity ||
@@ -347,7 +350,7 @@ bool goes_on(const SSL* ssl, connection* known, const unsigned char* identity, s
 }
 
 bool was_taken_for_unflagged(const SSL* ssl) noexcept {
-    return met_last.ssl == ssl && met_last.random == client_random_of(ssl);
+    return met_last.ssl == ssl && met_last.went_on;
 }
 
 } // namespace
@@ -370,7 +373,7 @@ int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SS
             if (known != nullptr)
                 known->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
             else
-                met_last = {.ssl = ssl, .next = behind(identity, length), .random = client_random_of(ssl)};
+                met_last = {.ssl = ssl, .next = behind(identity, length), .random = client_random_of(ssl), .went_on = false};
             return 1;
         }
         //= TLS-2
@@ -401,7 +404,7 @@ void on_handshake_event(const SSL* watched, int event, int value) {
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             kept->early.reset();
-            kept->server.before_retry.reset();
+            if (kept->server.before_retry) kept->server.before_retry->started_anew = true;
             const attached* there = server_of(ssl);
             const auto policies = there != nullptr ? there->server->of->current() : nullptr;
             kept->put_aside.handshake_begins(ssl, policies != nullptr ? id_context_of(*policies, *there)

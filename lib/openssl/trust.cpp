@@ -91,14 +91,20 @@ void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name
                                          " but is not signed with its key; give the CRL of that CA");
 }
 
-// As OpenSSL looks for the CRL of a certificate's issuer: by the authorityKeyIdentifier, then by the signature.
-bool was_signed_by(X509_CRL& crl, X509& issuer) {
+// As OpenSSL looks for the CRL of a certificate's issuer.
+bool is_of(X509_CRL& crl, X509& issuer) {
     ERR_set_mark();
     const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(static_cast<AUTHORITY_KEYID*>(
         X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
+    const bool fits = names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK;
+    ERR_pop_to_mark();
+    return fits;
+}
+
+bool was_signed_by(X509_CRL& crl, X509& issuer) {
+    ERR_set_mark();
     EVP_PKEY* key = X509_get0_pubkey(&issuer);
-    const bool fits = (names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK) && key != nullptr &&
-                      X509_CRL_verify(&crl, key) == 1;
+    const bool fits = is_of(crl, issuer) && key != nullptr && X509_CRL_verify(&crl, key) == 1;
     ERR_pop_to_mark();
     return fits;
 }
@@ -205,7 +211,6 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
     if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
     X509_STORE_set_check_policy(trust.store.get(), witness_hooks.ended);
     X509_STORE_set_cleanup(trust.store.get(), witness_hooks.over);
-    X509_STORE_set_lookup_crls(trust.store.get(), witness_hooks.look_up_crls);
     const std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> plain(X509_STORE_CTX_new());
     must(plain != nullptr && X509_STORE_CTX_init(plain.get(), nullptr, nullptr, nullptr) == 1);
     trust.verify = X509_STORE_CTX_get_verify(plain.get());
@@ -348,6 +353,27 @@ std::optional<std::string> trust_store::unusable_crl(const X509& certificate, X5
                "; add the CRL that is for it";
     }
     return std::nullopt;
+}
+
+int trust_store::revocation_error(X509& certificate, X509& issuer, bool is_leaf) const {
+    if (crls.empty()) return X509_V_OK;
+    bool named = false;
+    X509_CRL* newest = nullptr; // of those in force, as OpenSSL takes it
+    for (const revocation_list& list : crls) {
+        X509_CRL* crl = list.crl.get();
+        if (X509_NAME_cmp(X509_get_issuer_name(&certificate), X509_CRL_get_issuer(crl)) != 0) continue;
+        named = true;
+        if (X509_cmp_timeframe(X509_STORE_get0_param(store.get()), X509_CRL_get0_lastUpdate(crl),
+                               X509_CRL_get0_nextUpdate(crl)) != 0 ||
+            !is_of(*crl, issuer))
+            continue;
+        if (newest == nullptr || ASN1_TIME_compare(X509_CRL_get0_lastUpdate(newest), X509_CRL_get0_lastUpdate(crl)) < 0)
+            newest = crl;
+    }
+    X509_REVOKED* entry = nullptr;
+    if (newest != nullptr)
+        return X509_CRL_get0_by_cert(newest, &entry, &certificate) != 0 ? X509_V_ERR_CERT_REVOKED : X509_V_OK;
+    return named || is_leaf || crls_for_every_ca ? X509_V_ERR_UNABLE_TO_GET_CRL : X509_V_OK;
 }
 
 std::vector<std::string> trust_store::doubts() const {

@@ -36,7 +36,6 @@ struct revocation_list {
 struct verification_hooks {
     int (*ended)(X509_STORE_CTX*); ///< nothing is left to check; gives whether the chain is taken
     int (*over)(X509_STORE_CTX*);  ///< its X509_STORE_CTX goes: whoever called for it has had his say
-    X509_STORE_CTX_lookup_crls_fn look_up_crls; ///< the trust's CRLs are looked for
 };
 extern const verification_hooks witness_hooks;
 
@@ -68,6 +67,9 @@ struct trust_store {
     /// unusable_crl says why a CRL that is here, of the CA that issued `certificate`, is not used for it; nothing: there is
     /// none. `issuer` is that CA's certificate, where there is one at hand.
     [[nodiscard]] std::optional<std::string> unusable_crl(const X509& certificate, X509* issuer) const;
+
+    /// revocation_error is what the CRLs here say of `certificate`, by themselves: X509_V_OK, or a verify error.
+    [[nodiscard]] int revocation_error(X509& certificate, X509& issuer, bool is_leaf) const;
 
     /// doubts are what is worth saying of the trust where it is attached, one line each.
     [[nodiscard]] std::vector<std::string> doubts() const;

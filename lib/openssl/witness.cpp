@@ -50,7 +50,7 @@ bool in_force(X509& certificate, const trust_store& trust) {
                               X509_get0_notAfter(&certificate)) == 0;
 }
 
-int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust, std::size_t crl_lookups) {
+int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
     if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
     const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
     const int length = chain != nullptr ? sk_X509_num(chain) : 0;
@@ -58,14 +58,17 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
     // An anchor that is the leaf itself stands there in its place.
     if (X509_cmp(sk_X509_value(chain, 0), X509_STORE_CTX_get0_cert(verification)) != 0)
         return X509_V_ERR_APPLICATION_VERIFICATION;
-    // Each certificate was looked up in the trust's CRLs, and not in others that the application brought along.
-    if (!trust.crls.empty() && crl_lookups < static_cast<std::size_t>(length)) return X509_V_ERR_APPLICATION_VERIFICATION;
     bool any_pinned = trust.pins.empty();
     for (int place = 0; place < length; ++place) {
         X509* certificate = sk_X509_value(chain, place);
         if (!in_force(*certificate, trust)) return X509_V_ERR_CERT_HAS_EXPIRED;
         if (X509_check_purpose(certificate, trust.purpose_id(), place == 0 ? 0 : 1) <= 0)
             return X509_V_ERR_INVALID_PURPOSE;
+        // The application may have brought CRLs along that OpenSSL took in place of the trust's.
+        if (place + 1 < length)
+            if (const int found = trust.revocation_error(*certificate, *sk_X509_value(chain, place + 1), place == 0);
+                found != X509_V_OK)
+                return found;
         any_pinned = any_pinned || pinned(*certificate, trust);
     }
     return any_pinned ? X509_V_OK : X509_V_ERR_CERT_REJECTED;
@@ -94,7 +97,7 @@ struct asked {
     witnessed& seen;
 };
 
-std::optional<asked> asked_in(const X509_STORE_CTX* verification) noexcept {
+std::optional<asked> asked_in(X509_STORE_CTX* verification) noexcept {
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
     connection* kept = ssl != nullptr ? connection_of(ssl) : nullptr;
     if (kept == nullptr || kept->decided_by == nullptr || !kept->put_aside.asking()) return std::nullopt;
@@ -135,10 +138,8 @@ int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
                                                  X509_V_FLAG_SUITEB_128_LOS);
         X509_STORE_CTX_set_verify_cb(ours.get(), witness);
         kept.apart = ours.get();
-        by.seen.crl_lookups = 0;
         const int verified = X509_verify_cert(ours.get());
-        kept.chain.reset(X509_STORE_CTX_get1_chain(ours.get()));
-        if ((verified != 1 || !by.seen.held || kept.chain == nullptr) && !by.seen.failed)
+        if ((verified != 1 || !by.seen.held) && !by.seen.failed)
             fail(by, X509_STORE_CTX_get_error(ours.get()));
         ours.reset();
         kept.apart = nullptr;
@@ -158,13 +159,14 @@ int verification_ended(X509_STORE_CTX* verification) {
         if (!by) return 1; // somebody else's, with our store
         if (is_apart(*by, verification)) return verify_apart(*by, verification);
         if (!by->seen.failed) {
-            const int found = doubt(verification, by->ssl, by->trust, by->seen.crl_lookups);
+            const int found = doubt(verification, by->ssl, by->trust);
             if (found != X509_V_OK) {
                 fail(*by, found);
             } else {
                 by->seen.leaf = sha256(*X509_STORE_CTX_get0_cert(verification));
                 vouch_for_session(by->ssl, by->kept, X509_STORE_CTX_get0_chain(verification));
-                by->seen.held = true;
+                by->kept.chain.reset(X509_STORE_CTX_get1_chain(verification));
+                by->seen.held = by->kept.chain != nullptr;
                 // The session keeps it, whatever the policy shows when the handshake ends.
                 //= SEC-8
                 X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -189,14 +191,9 @@ int verification_over(X509_STORE_CTX* verification) {
     });
 }
 
-STACK_OF(X509_CRL) * look_up_crls(const X509_STORE_CTX* verification, const X509_NAME* issuer) {
-    if (const auto by = asked_in(verification)) ++by->seen.crl_lookups;
-    return X509_STORE_CTX_get1_crls(verification, issuer);
-}
-
 } // namespace
 
-const verification_hooks witness_hooks{verification_ended, verification_over, look_up_crls};
+const verification_hooks witness_hooks{verification_ended, verification_over};
 
 int witness(int ok, X509_STORE_CTX* verification) {
     return fence(0, [&] {

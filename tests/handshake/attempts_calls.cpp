@@ -466,7 +466,7 @@ const std::vector<way>& all_ways() {
              bad_peer client(client_context(), {{in::client_hello, {flags({80}), flags({80, 3})}}});
              return by_stateless_retry(*client.context, false);
          },
-         "empty"},
+         "alert illegal parameter"},
         {"SSL_stateless, the second ClientHello on another SSL, as in another process",
          [] { return by_stateless_retry(*attached_client(), true); }, flagged_agent},
         {"an external PSK of TLS 1.2's callbacks, request", [] { return by_psk(asking()); }, "not_vouched"},
