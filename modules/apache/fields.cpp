@@ -26,6 +26,12 @@ struct {
 
 constexpr std::uint64_t bit_of(std::string_view name) { return std::uint64_t{1} << (name.size() % 64); }
 
+// mod_setenvif takes a field of that name for the variable.
+bool is_named_as_variable(std::string_view name) {
+    constexpr std::string_view begin = "REQAUTH_";
+    return name.size() > begin.size() && reqauth::is_spelling_of(name.substr(0, begin.size()), begin);
+}
+
 bool is_owned(std::string_view name) {
     return (owned.lengths & bit_of(name)) != 0 &&
            std::any_of(owned.names.begin(), owned.names.end(),
@@ -62,7 +68,7 @@ void clean(apr_pool_t* pool, apr_table_t* fields) {
     for (int each = all->nelts; each-- > 0;) {
         if (each >= all->nelts) continue; // apr_table_unset takes out all of one name
         const char* const name = entries[each].key;
-        if (is_owned(name))
+        if (is_owned(name) || is_named_as_variable(name))
             apr_table_unset(fields, name);
         else if (ap_cstr_casecmp(name, "Connection") == 0 && lists_owned(entries[each].val))
             entries[each].val = apr_pstrdup(pool, without_owned(entries[each].val).c_str());
