@@ -53,8 +53,10 @@ APR_OPTIONAL_FN_TYPE(ssl_ext_list) * mod_ssls_extensions;
 
 char* look_up(apr_pool_t* pool, server_rec* server, conn_rec* c, request_rec* r, char* name) noexcept {
     const conn_rec* const of = c != nullptr ? c : r != nullptr ? r->connection : nullptr;
-    if (is_of_client(name) && hides_certificate(of))
-        return const_cast<char*>(of_nobody(name)); // NOLINT: mod_ssl gives constants, too
+    if (is_of_client(name) && hides_certificate(of)) {
+        const char* const said = of_nobody(name);
+        return const_cast<char*>(said != nullptr ? said : ""); // NOLINT: mod_ssl gives constants, too, and never null
+    }
     return mod_ssls_lookup(pool, server, c, r, name);
 }
 
