@@ -9,6 +9,8 @@
 
 #include <openssl/types.h>
 
+#include <errno.h>
+
 #include <cstddef>
 #include <cstdio>
 
@@ -19,6 +21,17 @@ inline constexpr const char* tally_variable = "REQAUTH_EXEC_TALLY";
 /// A mark is what libreqauth writes into an agent's session, first in its ticket application data: docs/reference.md.
 inline constexpr char mark_begins[] = "reqauth\x01";
 inline constexpr std::size_t mark_octets = 112;
+
+/// printable_name is this program's name for people: whoever runs it has chosen it, and it may have any octet but a slash.
+struct printable_name {
+    char text[256] = {};
+    printable_name() {
+        for (std::size_t at = 0; at + 1 < sizeof text && program_invocation_short_name[at] != '\0'; ++at) {
+            const char octet = program_invocation_short_name[at];
+            text[at] = octet >= ' ' && octet <= '~' ? octet : '?';
+        }
+    }
+};
 
 using certificate_function = int (*)(SSL*, void*);
 using verify_function = int (*)(X509_STORE_CTX*, void*);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "journal.hpp"
 
+#include "hooks.hpp"
+
 #include <reqauth/http.hpp>
 
 #include <nlohmann/json.hpp>
@@ -65,7 +67,7 @@ journal::journal(const settings& all) : verbose_(all.verbose), path_(all.log), e
 }
 
 void journal::say(const std::string& text) {
-    if (error_.still()) put(error_.number, "reqauth-exec: " + (program_invocation_short_name + (" " + text)));
+    if (error_.still()) put(error_.number, "reqauth-exec: " + (printable_name().text + (" " + text)));
 }
 
 void journal::log(std::string_view json) {

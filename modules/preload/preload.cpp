@@ -213,7 +213,7 @@ const char* file_name(const char* path) {
 void say(const char* format, ...) {
     const int before = errno;
     char text[512];
-    const int start = std::snprintf(text, sizeof text, "reqauth-exec: %s ", program_invocation_short_name);
+    const int start = std::snprintf(text, sizeof text, "reqauth-exec: %s ", printable_name().text);
     std::va_list arguments;
     va_start(arguments, format);
     std::vsnprintf(text + start, sizeof text - static_cast<std::size_t>(start) - 1, format, arguments);
