@@ -168,6 +168,8 @@ def answer(stream):
         while size := int(stream.readline(), 16):
             body += stream.read(size)
             stream.readline()
+        while stream.readline() not in (b'\r\n', b''):
+            pass
         return status, body
     return status, stream.read(int(fields['content-length'])) if 'content-length' in fields else stream.read()
 
