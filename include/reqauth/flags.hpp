@@ -26,6 +26,8 @@ inline constexpr extension_type tls_flags_extension = 62;
 /// request_client_auth is the experimental number in use; the draft's own is still to be assigned.
 inline constexpr flag_number request_client_auth = 80;
 
+struct decoded;
+
 /// flag_set is a set of flags: what one tls_flags extension says.
 class flag_set {
 public:
@@ -85,6 +87,7 @@ public:
     friend constexpr bool operator==(const flag_set&, const flag_set&) = default;
 
 private:
+    friend constexpr decoded decode(std::span<const std::uint8_t> body) noexcept;
     static constexpr std::uint8_t bit(flag_number flag) noexcept {
         return static_cast<std::uint8_t>(1U << (flag % 8U));
     }
@@ -141,9 +144,7 @@ constexpr decoded decode(std::span<const std::uint8_t> body) noexcept {
     if (body.size() != 1U + body[0]) return {{}, malformed::length};
     if (body.back() == 0) return {{}, malformed::trailing_zero};
     decoded out;
-    for (std::size_t octet = 1; octet < body.size(); ++octet)
-        for (unsigned bit = 0; bit < 8; ++bit)
-            if (((body[octet] >> bit) & 1U) != 0) out.flags.insert(static_cast<flag_number>((octet - 1) * 8 + bit));
+    std::copy(body.begin() + 1, body.end(), out.flags.bits_.begin());
     return out;
 }
 

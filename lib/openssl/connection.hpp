@@ -23,8 +23,15 @@ struct considered {
 
     bool wanted = false; ///< the predicate's answer
     sha256_digest scope{};
-    /// Where the next identity of the same ClientHello would stand. Compared, never followed.
-    const unsigned char* next_identity = nullptr;
+};
+
+/// identity_walk is where the next PSK identity of a ClientHello would stand. It can have ten thousand of them, and what it
+/// says is looked at with the first. Only compared.
+struct identity_walk {
+    const unsigned char* next = nullptr;
+    const SSL_CTX* context = nullptr;
+    int (*chained)(SSL*, const unsigned char*, std::size_t, SSL_SESSION**) = nullptr; ///< the application's, for each
+    bool unflagged = false; ///< the ClientHello was found to have no flag
 };
 
 struct connection {
@@ -42,6 +49,7 @@ struct connection {
 
     /// What was found about a ClientHello that presents sessions, before it is parsed.
     std::optional<considered> early;
+    identity_walk identities;
 
     /// Until when this connection's session may be relied on, where it is a verified agent's; else 0.
     std::int64_t deadline = 0;

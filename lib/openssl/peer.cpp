@@ -7,6 +7,7 @@
 #include "fence.hpp"
 #include "identity.hpp"
 #include "pem.hpp"
+#include "server_handshake.hpp"
 
 #include <new>
 
@@ -30,8 +31,12 @@ std::array<std::uint8_t, 32> digest_of(const X509* leaf) noexcept {
 }
 
 const server_exchange* exchange_of(const SSL& ssl) noexcept {
-    const connection* kept = connection_of(&ssl);
-    return kept != nullptr ? &kept->server : nullptr;
+    connection* kept = connection_of(&ssl);
+    if (kept == nullptr) return nullptr;
+    //= SEC-10
+    if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
+        handshake_done(const_cast<SSL*>(&ssl), *kept); // NOLINT: an info callback over ours may have kept it from us
+    return &kept->server;
 }
 
 // A client that was asked may have shown a raw public key (RFC 7250), if the application takes those.

@@ -37,10 +37,12 @@ std::string_view hello_extension(SSL* ssl, unsigned int type) noexcept {
     return {reinterpret_cast<const char*>(body), size};
 }
 
-// server_name: a list of one entry, type host_name (RFC 6066, section 3). OpenSSL checks it later.
+// server_name: a list of one entry, type host_name (RFC 6066, section 3). OpenSSL checks it later, and takes no longer one.
 std::optional<std::string> server_name_in(std::string_view body) {
     constexpr std::size_t before_name = 2 + 1 + 2;
-    if (body.size() < before_name || body[2] != TLSEXT_NAMETYPE_host_name) return std::nullopt;
+    if (body.size() < before_name || body.size() > before_name + TLSEXT_MAXLEN_host_name ||
+        body[2] != TLSEXT_NAMETYPE_host_name)
+        return std::nullopt;
     return std::string(body.substr(before_name));
 }
 
@@ -62,16 +64,13 @@ considered consider(SSL* ssl, const attached& there, connection& kept, const std
                      .server_name = std::move(server_name),
                      .flags = flags,
                      .wanted = true,
-                     .scope = {},
-                     .next_identity = nullptr};
+                     .scope = {}};
     if (options.accept) found.wanted = options.accept({found.server_name, flags});
     // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
     if (!before_retry || before_retry->client_random != found.client_random) kept.arrived_at = there.server.get();
     found.scope = scope_of(*kept.snapshot, kept.arrived_at, found.server_name, found.wanted);
     return found;
 }
-
-bool was_taken_for_unflagged(const SSL* ssl) noexcept;
 
 // Records what this ClientHello says, and decides nothing yet: the SSL_CTX may still change.
 std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
@@ -93,6 +92,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     kept.chain.reset();
     if (!kept.put_aside.handshake_ended(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
     const auto early = std::exchange(kept.early, std::nullopt);
+    const identity_walk identities = std::exchange(kept.identities, {});
     kept.put_aside.watch(ssl); // where the next handshake begins, what is left of this one goes
     if (const attached* there = server_of(ssl)) {
         const server_options& options = there->server->of->options;
@@ -108,7 +108,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
                                early->flags == flags && early->server_name == name;
             // Laid out so that it was taken for another ClientHello, whose sessions it may not resume.
             //= TLS-2
-            if (!known && SSL_session_reused(ssl) == 1 && was_taken_for_unflagged(ssl)) {
+            if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged) {
                 raise("a ClientHello with the flag was given a session as if it had none");
                 return SSL_AD_ILLEGAL_PARAMETER;
             }
@@ -244,12 +244,45 @@ void acknowledge(SSL* ssl, flag_set& out) {
 void limit_ticket(SSL* ssl) {
     connection* kept = connection_of(ssl);
     if (kept == nullptr) return;
-    if (client_has_finished(ssl)) kept->handshake_over();
+    if (client_has_finished(ssl)) handshake_done(ssl, *kept);
     if (kept->deadline == 0 || kept->server.server_random != server_random_of(ssl)) return;
     SSL_SESSION_set_timeout(SSL_get_session(ssl), left_until(kept->deadline));
 }
 
 } // namespace
+
+// The info callback tells of it, unless the application has put another over ours: then it is seen at the next occasion.
+void handshake_done(SSL* ssl, connection& kept) {
+    if (kept.of == nullptr) return; // it was seen, or nobody offered the flag
+    kept.put_aside.handshake_ended(ssl);
+    server_exchange& exchange = kept.server;
+    const long result = SSL_get_verify_result(ssl);
+    // Whatever came after the verification, and left another result, says otherwise.
+    //= SEC-1
+    if (exchange.witness.held && !exchange.vouched && exchange.server_random == server_random_of(ssl) &&
+        result != X509_V_ERR_APPLICATION_VERIFICATION) {
+        exchange.witness.held = false;
+        fence(0, [&] {
+            disown_session(ssl, kept);
+            return 1;
+        });
+    }
+    // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
+    const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
+                           (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
+    const bool shown_ok = exchange.decided == verdict::accept && exchange.witness.held &&
+                          kept.decided_by != nullptr && kept.decided_by->policy->verify_result_ok;
+    const bool agent = exchange.decided == verdict::accept || exchange.agents_session;
+    //= SEC-8
+    if (!agent || exchange.server_random != server_random_of(ssl)) {
+        // Another's result, or an earlier handshake's facts.
+    } else if (!shown_ok && result == X509_V_OK && looked_at) {
+        SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
+    } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION) {
+        SSL_set_verify_result(ssl, X509_V_OK);
+    }
+    kept.handshake_over();
+}
 
 //= SEC-1
 void vouch_for_session(SSL* ssl, connection& kept, const STACK_OF(X509) * chain) {
@@ -322,77 +355,74 @@ const unsigned char* behind(const unsigned char* identity, std::size_t length) n
     return identity + length + 4 + 2;
 }
 
-/// unflagged_hello is the ClientHello without the flag of an SSL without a record, in which this thread met a PSK identity
-/// last, and where its next one would stand. Only compared.
-struct unflagged_hello {
+/// met_last is where this thread met an identity of an SSL without a record: a second one gets it a record. No more hangs
+/// on it.
+thread_local struct {
     const SSL* ssl = nullptr;
     const unsigned char* next = nullptr;
-    hello_random random{};
-    bool went_on = false; ///< an identity was taken for one of it
-};
-thread_local unflagged_hello met_last;
+} met_last;
 
-// A ClientHello can have ten thousand identities: what it says is looked at once.
-//= SEC-10
-bool goes_on(const SSL* ssl, connection* known, const unsigned char* identity, std::size_t length) noexcept {
-    if (known == nullptr) {
-        unflagged_hello& last = met_last;
-        if (last.next != identity || last.ssl != ssl || last.random != client_random_of(ssl)) return false;
-        last.next = behind(identity, length);
-        last.went_on = true;
-        return true;
+// Looks at a ClientHello, with its first identity. Throws for internal_error.
+void prepare(SSL* ssl, const attached& there, identity_walk walk) {
+    connection* known = connection_of(ssl);
+    const server_options& options = there.server->of->options;
+    const std::string_view body = hello_extension(ssl, there.extension);
+    const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
+    if (!hello.flags.contains(options.flag)) {
+        // An SSL that had a flagged ClientHello, before a HelloRetryRequest or SSL_clear.
+        if (known != nullptr)
+            known->put_aside.resumption_is_settled(ssl, id_context_of(*there.server->of->current(), there));
+        else if (met_last.ssl == ssl && met_last.next == walk.next)
+            known = &connection_for(ssl);
+        walk.unflagged = true;
+        if (known != nullptr) known->identities = walk;
+        return;
     }
-    if (!known->early || known->early->next_identity != identity ||
-        known->early->client_random != client_random_of(ssl))
-        return false;
-    known->early->next_identity = behind(identity, length);
-    return true;
+    //= TLS-2
+    //= FLAG-11
+    connection& kept = connection_for(ssl);
+    kept.early = consider(ssl, there, kept, kept.server.before_retry, hello.flags,
+                          server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
+    kept.identities = walk;
+    kept.put_aside.watch(ssl);
+    // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
+    if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
+    if (options.max_session_age.count() > 0)
+        kept.put_aside.resume_within(ssl, kept.early->scope);
+    else
+        kept.put_aside.resume_within(ssl, unmatchable());
 }
 
-bool was_taken_for_unflagged(const SSL* ssl) noexcept {
-    return met_last.ssl == ssl && met_last.went_on;
+// The first identity of a ClientHello.
+[[gnu::noinline]] int find_first(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
+    const attached* there = server_of(ssl);
+    if (there == nullptr) return 1;
+    const auto chained = there->server->of->options.chained_psk_find_session;
+    const int prepared = fence(0, [&] {
+        const bool second = met_last.ssl == ssl && met_last.next == identity;
+        met_last = {.ssl = second ? ssl : nullptr, .next = behind(identity, length)};
+        prepare(ssl, *there, {.next = behind(identity, length), .context = SSL_get_SSL_CTX(ssl), .chained = chained});
+        met_last.ssl = ssl;
+        return 1;
+    });
+    if (prepared != 1) return 0;
+    return chained != nullptr ? chained(ssl, identity, length, session) : 1;
 }
 
 } // namespace
 
 //= SEC-6
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
-    const attached* there = server_of(ssl);
-    const auto chained = there != nullptr ? there->server->of->options.chained_psk_find_session : nullptr;
-    connection* known = connection_of(ssl);
     *session = nullptr;
-    if (goes_on(ssl, known, identity, length)) return chained != nullptr ? chained(ssl, identity, length, session) : 1;
-    met_last = {};
-    const int prepared = fence(0, [&] {
-        if (there == nullptr) return 1;
-        const server_options& options = there->server->of->options;
-        const std::string_view body = hello_extension(ssl, there->extension);
-        const decoded hello = decode({reinterpret_cast<const std::uint8_t*>(body.data()), body.size()});
-        if (!hello.flags.contains(options.flag)) {
-            // An SSL that had a flagged ClientHello, before a HelloRetryRequest or SSL_clear.
-            if (known != nullptr)
-                known->put_aside.resumption_is_settled(ssl, id_context_of(*there->server->of->current(), *there));
-            else
-                met_last = {.ssl = ssl, .next = behind(identity, length), .random = client_random_of(ssl), .went_on = false};
-            return 1;
-        }
-        //= TLS-2
-        //= FLAG-11
-        connection& kept = connection_for(ssl);
-        kept.early = consider(ssl, *there, kept, kept.server.before_retry, hello.flags,
-                              server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
-        kept.early->next_identity = behind(identity, length);
-        kept.put_aside.watch(ssl);
-        // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
-        if (kept.snapshot->refuse_early_data) kept.put_aside.refuse_early_data(ssl);
-        if (options.max_session_age.count() > 0)
-            kept.put_aside.resume_within(ssl, kept.early->scope);
-        else
-            kept.put_aside.resume_within(ssl, unmatchable());
-        return 1;
-    });
-    if (prepared != 1) return 0;
-    return chained != nullptr ? chained(ssl, identity, length, session) : 1;
+    //= SEC-10
+    if (connection* known = connection_of(ssl); known != nullptr && known->identities.next == identity) {
+        identity_walk& walk = known->identities;
+        walk.next = behind(identity, length);
+        if (walk.chained == nullptr) return 1;
+        // Only this SSL_CTX's own callback answers for it.
+        if (walk.context == SSL_get_SSL_CTX(ssl)) return walk.chained(ssl, identity, length, session);
+    }
+    return find_first(ssl, identity, length, session);
 }
 
 void on_handshake_event(const SSL* watched, int event, int value) {
@@ -404,40 +434,14 @@ void on_handshake_event(const SSL* watched, int event, int value) {
         // One that reads early data also gets a second start, in the middle.
         if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
             kept->early.reset();
+            kept->identities = {};
             if (kept->server.before_retry) kept->server.before_retry->started_anew = true;
             const attached* there = server_of(ssl);
             const auto policies = there != nullptr ? there->server->of->current() : nullptr;
             kept->put_aside.handshake_begins(ssl, policies != nullptr ? id_context_of(*policies, *there)
                                                                       : std::span<const unsigned char>());
         } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
-            kept->put_aside.handshake_ended(ssl);
-            server_exchange& exchange = kept->server;
-            const long result = SSL_get_verify_result(ssl);
-            // Whatever came after the verification, and left another result, says otherwise.
-            //= SEC-1
-            if (exchange.witness.held && !exchange.vouched && exchange.server_random == server_random_of(ssl) &&
-                result != X509_V_ERR_APPLICATION_VERIFICATION) {
-                exchange.witness.held = false;
-                fence(0, [&] {
-                    disown_session(ssl, *kept);
-                    return 1;
-                });
-            }
-            // A check that knows only OpenSSL looks at the result where it knows that there is a certificate.
-            const bool looked_at = SSL_get0_peer_certificate(ssl) != nullptr ||
-                                   (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
-            const bool shown_ok = exchange.decided == verdict::accept && exchange.witness.held &&
-                                  kept->decided_by != nullptr && kept->decided_by->policy->verify_result_ok;
-            const bool agent = exchange.decided == verdict::accept || exchange.agents_session;
-            //= SEC-8
-            if (!agent || exchange.server_random != server_random_of(ssl)) {
-                // Another's result, or an earlier handshake's facts.
-            } else if (!shown_ok && result == X509_V_OK && looked_at) {
-                SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
-            } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION) {
-                SSL_set_verify_result(ssl, X509_V_OK);
-            }
-            kept->handshake_over();
+            handshake_done(ssl, *kept);
         } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {
             // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
             kept->put_aside.handshake_ended(ssl);

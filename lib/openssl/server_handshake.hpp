@@ -34,6 +34,9 @@ void disown_session(SSL* ssl, connection& kept);
 /// find_session is the psk_find_session callback: it runs before OpenSSL looks at a ticket.
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session);
 
+/// handshake_done puts back what is the application's, and lets go of what only the handshake needs. Again it does nothing.
+void handshake_done(SSL* ssl, connection& kept);
+
 /// on_handshake_event is the info callback of an SSL whose handshake is flagged.
 void on_handshake_event(const SSL* ssl, int event, int value);
 

@@ -347,4 +347,17 @@ BREAKS = [
     ("an extension type that OpenSSL handles and does not name", [
         ("lib/openssl/context.cpp", "unnamed = {19, 20, 27, 50};", "unnamed = {19, 20, 27, 27};"),
     ]),
+    ("spends anew on each PSK identity what a ClientHello costs once", [
+        (HANDSHAKE, "known != nullptr && known->identities.next == identity &&", "known != nullptr && identity == nullptr &&"),
+    ]),
+    ("spends on a server name that OpenSSL does not take", [
+        (HANDSHAKE, "body.size() > before_name + TLSEXT_MAXLEN_host_name ||", ""),
+    ]),
+    ("spent: holds a handshake's policies until the connection closes", [
+        ("lib/openssl/connection.hpp", "decided_by = nullptr;\n        snapshot.reset();", "decided_by = nullptr;"),
+    ]),
+    ("spent: an info callback over ours keeps the end of the handshake from us", [
+        ("lib/openssl/peer.cpp", "if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
+        (HANDSHAKE, "if (client_has_finished(ssl)) handshake_done(ssl, *kept);", ""),
+    ]),
 ]
