@@ -29,8 +29,11 @@ struct locked {
     X509_STORE* store;
 };
 
-// Over the certificates in a store, in whatever order they came, as they were when it was first asked for:
-// a lookup in a directory adds to them with each certificate that it finds, and that is no other trust.
+void add_parameters(hash& all, X509_VERIFY_PARAM* parameters);
+
+// Over the certificates in a store, in whatever order they came, and its parameters, as they were when it was first asked
+// for: a lookup in a directory adds to them with each certificate that it finds, and that is no other trust. libcurl sets
+// flags on its store in the first handshake, too.
 sha256_digest digest_of(X509_STORE* store) {
     if (slot() < 0) throw error(errc::openssl, "no ex_data slot is to be had on X509_STORE" + drain_errors());
     const auto seen = [&] { return static_cast<const sha256_digest*>(X509_STORE_get_ex_data(store, slot())); };
@@ -45,6 +48,7 @@ sha256_digest digest_of(X509_STORE* store) {
     std::ranges::sort(anchors);
     hash all("libreqauth client trust 1");
     for (const sha256_digest& one : anchors) all.add(one);
+    add_parameters(all, X509_STORE_get0_param(store));
     auto made = std::make_unique<sha256_digest>(all.end());
     const locked store_locked(store);
     if (const sha256_digest* before = seen()) return *before;
@@ -162,10 +166,7 @@ sha256_digest digest_of(const SSL& connection, const attached& there) {
     SSL_get0_verify_cert_store(ssl, &store);
     if (store == nullptr) store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
     all.number(store != nullptr);
-    if (store != nullptr) {
-        all.add(digest_of(store));
-        add_parameters(all, X509_STORE_get0_param(store));
-    }
+    if (store != nullptr) all.add(digest_of(store));
     add_own_certificates(all, ssl);
     all.number(there.client_cert_cb != nullptr);
     all.number(there.client->policy.chained_certificate_callback.function != nullptr);

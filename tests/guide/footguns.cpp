@@ -87,9 +87,8 @@ TEST_CASE("footgun 4 / info callback set on the SSL in or after a flagged handsh
         REQUIRE(SSL_clear(ssl) == 1);
         SSL_set_accept_state(ssl);
         pair both(std::move(again), end_of(*person, false));
-        CHECK(both.shake() == !in_the_middle);
+        CHECK(both.shake()); // peer_of has noticed the end, where the callback did not
         CHECK_FALSE(seen(both).starts_with("flagged"));
-        if (in_the_middle) CHECK(alert_to_client(both) == "internal error");
     }
 }
 
