@@ -143,6 +143,7 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
     asking_ = true;
     asked_ = true;
     parameters_ = own_parameters;
+    verify_flags_ = X509_VERIFY_PARAM_get_flags(SSL_get0_param(ssl));
     client_ca_names_ = client_ca_names;
     ca_names_ = ca_names;
     our_store_ = request.trust.store.get();
@@ -183,6 +184,8 @@ bool overrides::handshake_ended(SSL* ssl) noexcept {
         return false;
     }
     asking_ = false;
+    // A copy of parameters with policies has a flag that the application may not have set.
+    X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);
     const int mode = SSL_get_verify_mode(ssl);
     const SSL_verify_cb verify = SSL_get_verify_callback(ssl);
     // SSL_set_verify keeps the callback that is there when it is given none.

@@ -96,6 +96,7 @@ private:
     SSL_verify_cb our_verify_ = nullptr;
     const X509_STORE* our_store_ = nullptr; ///< compared, never followed
     std::shared_ptr<X509_VERIFY_PARAM> parameters_;
+    unsigned long verify_flags_ = 0;
     std::shared_ptr<X509_STORE> store_;
     std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names_; ///< the SSL's own; null: those of the SSL_CTX
     std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;

@@ -309,14 +309,26 @@ std::vector<std::shared_ptr<X509_CRL>> crls_of(X509_STORE& store) {
 // RSA with and without the restriction to PSS. What the key is does not differ then.
 //= RCA-13
 std::string value_of_key(X509& certificate) {
+    std::string der = der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY);
     EVP_PKEY* key = X509_get0_pubkey(&certificate);
     ERR_set_mark();
+    const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+    // One that cannot be read is compared as it is written, unless there was no memory for it.
+    const pkey_handle read(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
+    const bool no_memory = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+    ASN1_OBJECT* algorithm = nullptr;
+    X509_PUBKEY_get0_param(&algorithm, nullptr, nullptr, nullptr, X509_get_X509_PUBKEY(&certificate));
+    const int kind = OBJ_obj2nid(algorithm);
+    const char* name = nullptr;
+    if (kind == NID_rsaEncryption || kind == NID_rsassaPss) name = OSSL_PKEY_PARAM_RSA_N;
+    if (kind == NID_X9_62_id_ecPublicKey) name = OSSL_PKEY_PARAM_EC_PUB_X;
+    if (key == nullptr) name = nullptr;
     BIGNUM* number = nullptr;
-    for (const char* name : {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_EC_PUB_X})
-        if (number == nullptr && key != nullptr) EVP_PKEY_get_bn_param(key, name, &number);
+    if (name != nullptr) EVP_PKEY_get_bn_param(key, name, &number);
     ERR_pop_to_mark();
     const std::unique_ptr<BIGNUM, freed_by<BN_free>> owned(number);
-    if (number == nullptr) return der_of(X509_get_X509_PUBKEY(&certificate), i2d_X509_PUBKEY);
+    must(!no_memory && (read == nullptr) == (key == nullptr) && (name == nullptr) == (number == nullptr));
+    if (number == nullptr) return der;
     std::string octets(static_cast<std::size_t>(BN_num_bytes(number)), '\0');
     BN_bn2bin(number, reinterpret_cast<unsigned char*>(octets.data()));
     return octets;

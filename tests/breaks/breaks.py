@@ -360,4 +360,21 @@ BREAKS = [
         ("lib/openssl/peer.cpp", "if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
         (HANDSHAKE, "if (client_has_finished(ssl)) handshake_done(ssl, *kept);", ""),
     ]),
+    ("without memory: alternative names that cannot be read are none", [
+        ("lib/openssl/identity.cpp", "if (names == nullptr && found != none)", "if (names == nullptr && found == 1)"),
+    ]),
+    ("without memory: a chain that cannot be kept is the leaf alone", [
+        ("lib/openssl/identity.cpp", "if (who->chain == nullptr) throw error(errc::openssl, \"a chain cannot be kept\" + drain_errors());", ""),
+    ]),
+    ("without memory: the application's verify parameters are gone", [
+        ("lib/openssl/overrides.cpp", "const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&",
+         "X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get());\n    const bool all ="),
+    ]),
+    ("without memory: one key is two", [
+        ("lib/openssl/trust.cpp", "must(!no_memory && (read == nullptr) == (key == nullptr) && (name == nullptr) == (number == nullptr));",
+         "(void)no_memory;"),
+    ]),
+    ("without memory, and with it: verify parameters with policies come back with another flag", [
+        ("lib/openssl/overrides.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);", ""),
+    ]),
 ]
