@@ -154,7 +154,8 @@ struct listener;
 /// replace it by. Does not keep the SSL_CTX alive.
 struct attachment {
     /// One line each. A CA's subject that stands in both trust sets with different keys (RCA-13):
-    /// legitimate in a rollover, a mistake otherwise.
+    /// legitimate in a rollover, a mistake otherwise. An SSL_CTX on which the flag is ignored (SEC-7). An anchor for
+    /// which no CRL of its name can be used.
     std::vector<std::string> warnings;
 
     /// handle is the library's own view of it.
@@ -177,12 +178,12 @@ public:
     /// Throws error{contradiction} where a number is out of range.
     explicit server(server_options options = {});
 
-    /// attach makes `context` answer the flag as `policy` says. It registers the extension and takes
-    /// the psk_find_session slot; everything else of `context` stays as it is. It reads the
-    /// SSL_CTX's certificate and trust, so it comes after those have been loaded.
+    /// attach makes `context` answer the flag as `policy` says. It registers the extension, and type 18 where no
+    /// serverinfo has it, and takes the psk_find_session slot; everything else of `context` stays as it is. It reads the
+    /// SSL_CTX's certificate, extensions and trust, so it comes after those are there.
     ///
-    /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or a
-    /// certificate that TLS 1.3 cannot use), already_attached, extension_taken, unequal_extensions,
+    /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or no certificate
+    /// with its key that TLS 1.3 can use), already_attached, extension_taken, unequal_extensions,
     /// shared_anchor (RCA-13: anchors that a lookup finds on demand, as in a hashed directory, cannot
     /// be enumerated and are not seen), contradiction, openssl.
     attachment attach(SSL_CTX& context, server_policy policy);
