@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 
 namespace reqauth::detail {
 
@@ -113,6 +114,8 @@ std::string read_file(const std::filesystem::path& file) {
 pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
                        const openssl_scope& scope) {
     ERR_clear_error();
+    if (pem.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+        throw error(errc::malformed, std::string(name) + ": has 2 GiB or more, which OpenSSL does not read; give less");
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     if (in == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
 
