@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "connection.hpp"
 
-#include "fence.hpp"
+#include "base/fence.hpp"
 
 #include <new>
 

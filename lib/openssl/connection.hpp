@@ -4,10 +4,10 @@
 // The library's record of one SSL, kept in an ex_data slot of its own. Made only for a connection on
 // which the extension was sent or received.
 
-#include "../exchange.hpp"
-#include "client_certificates.hpp"
+#include "../decide/exchange.hpp"
+#include "client/certificates.hpp"
 #include "context.hpp"
-#include "overrides.hpp"
+#include "server/borrowed.hpp"
 
 #include <memory>
 #include <string>

@@ -2,7 +2,7 @@
 #include "context.hpp"
 
 #include "extension.hpp"
-#include "fence.hpp"
+#include "base/fence.hpp"
 
 #include <algorithm>
 #include <array>

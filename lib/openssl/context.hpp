@@ -3,10 +3,10 @@
 
 // What is attached to an SSL_CTX, kept in an ex_data slot of the library's own.
 
-#include "../exchange.hpp"
-#include "../rules.hpp"
-#include "listener.hpp"
-#include "trust_store.hpp"
+#include "../decide/exchange.hpp"
+#include "../wire/rules.hpp"
+#include "server/listener.hpp"
+#include "trust/trust_store.hpp"
 
 #include <reqauth/client.hpp>
 #include <reqauth/error.hpp>

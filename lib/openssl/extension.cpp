@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "extension.hpp"
 
-#include "client_handshake.hpp"
-#include "fence.hpp"
-#include "server_handshake.hpp"
+#include "client/handshake.hpp"
+#include "base/fence.hpp"
+#include "server/handshake.hpp"
 
 namespace reqauth::detail {
 

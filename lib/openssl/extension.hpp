@@ -4,7 +4,7 @@
 // The tls_flags extension as OpenSSL's custom-extension API carries it: one registration for an SSL_CTX,
 // every message, both roles.
 
-#include "../rules.hpp"
+#include "../wire/rules.hpp"
 
 #include <openssl/ssl.h>
 

@@ -6,17 +6,17 @@ laid out in lines, and what stands there in its place. Where the library changes
 not found is an error.
 """
 
-HANDSHAKE = "lib/openssl/server_handshake.cpp"
-SCOPE = "lib/openssl/scope.cpp"
-WITNESS = "lib/openssl/witness.cpp"
-MARK = "lib/mark.cpp"
-CLIENT = "lib/openssl/client_handshake.cpp"
-CLIENT_SCOPE = "lib/openssl/client_scope.cpp"
-CERTIFICATES = "lib/openssl/client_certificates.cpp"
-CREDENTIAL = "lib/openssl/credential.cpp"
-ANSWERS = "lib/oauth.cpp"
-CLAIMS = "lib/claims.cpp"
-BINDING = "lib/openssl/oauth.cpp"
+HANDSHAKE = "lib/openssl/server/handshake.cpp"
+SCOPE = "lib/openssl/server/session.cpp"
+WITNESS = "lib/openssl/server/witness.cpp"
+MARK = "lib/decide/mark.cpp"
+CLIENT = "lib/openssl/client/handshake.cpp"
+CLIENT_SCOPE = "lib/openssl/client/session.cpp"
+CERTIFICATES = "lib/openssl/client/certificates.cpp"
+CREDENTIAL = "lib/openssl/client/credential.cpp"
+ANSWERS = "lib/oauth/oauth.cpp"
+CLAIMS = "lib/oauth/claims.cpp"
+BINDING = "lib/oauth/binding.cpp"
 STANDING = "modules/standing.hpp"
 
 BREAKS = [
@@ -34,10 +34,10 @@ BREAKS = [
         (HANDSHAKE, "kept->snapshot->find(there->server.get()) : nullptr", "&kept->snapshot->entries.front() : nullptr"),
     ]),
     ("verdict ignores the predicate", [
-        ("lib/policy.cpp", "if (!now.same_server || !now.wanted) return", "if (!now.same_server) return"),
+        ("lib/decide/policy.cpp", "if (!now.same_server || !now.wanted) return", "if (!now.same_server) return"),
     ]),
     ("verdict asks beside a context that requires a certificate of everyone", [
-        ("lib/policy.cpp", "if (now.everyone_required && !now.beside_required) return ignored(now);", ""),
+        ("lib/decide/policy.cpp", "if (now.everyone_required && !now.beside_required) return ignored(now);", ""),
     ]),
     ("require only requests", [
         (HANDSHAKE, ".required = policy.when_offered.asks() == client_auth::mode::require,", ".required = false,"),
@@ -107,11 +107,11 @@ BREAKS = [
         (HANDSHAKE, "if (before && (same ? before->flags != flags : !before->started_anew)) {", "if (before && !same && !before->started_anew) {"),
     ]),
     ("no reset on SSL_clear: an earlier handshake's facts count", [
-        ("lib/outcome.cpp", "exchange->hello && exchange->server_random == now.server_random;",
+        ("lib/decide/outcome.cpp", "exchange->hello && exchange->server_random == now.server_random;",
          "exchange->hello && exchange->server_random;\n    (void)now;"),
     ]),
     ("what was put aside is not put back", [
-        ("lib/openssl/overrides.cpp", "if (!asking_) return true;\n    ERR_set_mark();", "asking_ = false;\n    return true;\n    ERR_set_mark();"),
+        ("lib/openssl/server/borrowed.cpp", "if (!asking_) return true;\n    ERR_set_mark();", "asking_ = false;\n    return true;\n    ERR_set_mark();"),
     ]),
     ("witness forgets an error that somebody passes over", [
         (WITNESS, "by.seen.failed = true;", "by.seen.failed = by.auth.asks() == client_auth::mode::none;"),
@@ -149,36 +149,36 @@ BREAKS = [
         (WITNESS, "return found;\n        any_pinned", "return found == X509_V_ERR_CERT_REVOKED ? found : X509_V_OK;\n        any_pinned"),
     ]),
     ("verdict asks beside customers unasked", [
-        ("lib/policy.cpp", "if (now.customers_asked && !now.beside_customers) return ignored(now);", ""),
+        ("lib/decide/policy.cpp", "if (now.customers_asked && !now.beside_customers) return ignored(now);", ""),
     ]),
     ("an agent's session resumes where customers are asked", [
-        ("lib/policy.cpp", "return now.agents_session && now.customers_asked ? verdict::refuse : verdict::ignore;",
+        ("lib/decide/policy.cpp", "return now.agents_session && now.customers_asked ? verdict::refuse : verdict::ignore;",
          "return now.agents_session && now.offered && now.customers_asked ? verdict::refuse : verdict::ignore;"),
     ]),
     ("attach is silent where the flag is ignored", [
-        ("lib/openssl/server.cpp", "if (auto why = ignored_here(context, policy))", "if (auto why = ignored_here(context, policy); why && why->empty())"),
+        ("lib/openssl/server/attach.cpp", "if (auto why = ignored_here(context, policy))", "if (auto why = ignored_here(context, policy); why && why->empty())"),
     ]),
     ("a switch between SSL_CTXs with unequal extensions", [
-        ("lib/openssl/server.cpp", "if (listener_->extensions && *listener_->extensions != extensions)",
+        ("lib/openssl/server/attach.cpp", "if (listener_->extensions && *listener_->extensions != extensions)",
          "if (listener_->extensions && extensions.size() > 1000)"),
     ]),
     ("an SSL_CTX without a certificate for TLS 1.3 negotiates it once attached", [
-        ("lib/openssl/server.cpp", "if (negotiates_tls13(context)) return;", "if (negotiates_tls13(context) || true) return;"),
+        ("lib/openssl/server/attach.cpp", "if (negotiates_tls13(context)) return;", "if (negotiates_tls13(context) || true) return;"),
     ]),
     ("a server's info callback that calls the one it found is called by it", [
-        ("lib/openssl/overrides.cpp", "|| next == passed_to_ || passed_twice_) return;", ") return;"),
+        ("lib/openssl/server/borrowed.cpp", "|| next == passed_to_ || passed_twice_) return;", ") return;"),
     ]),
     ("one key in two certificates is two anchors", [
-        ("lib/openssl/trust.cpp", "if (number == nullptr) return der;", "if (number == nullptr || !der.empty()) return der;"),
+        ("lib/openssl/trust/trust.cpp", "if (number == nullptr) return der;", "if (number == nullptr || !der.empty()) return der;"),
     ]),
     ("a session of a ClientHello that was taken for another", [
         (HANDSHAKE, "if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged) {",
          "if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged && flags.empty()) {"),
     ]),
     ("witness is not needed: a certificate is enough", [
-        ("lib/outcome.cpp", "    if (exchange->witness.failed) return reason::invalid;\n    if (!now.certificate)",
+        ("lib/decide/outcome.cpp", "    if (exchange->witness.failed) return reason::invalid;\n    if (!now.certificate)",
          "    if (!now.certificate)"),
-        ("lib/outcome.cpp", "    if (!exchange->witness.held || exchange->witness.leaf != now.leaf) return reason::not_witnessed;\n", ""),
+        ("lib/decide/outcome.cpp", "    if (!exchange->witness.held || exchange->witness.leaf != now.leaf) return reason::not_witnessed;\n", ""),
     ]),
     ("the verify result of an agent is OK", [
         (HANDSHAKE, "kept.decided_by != nullptr && kept.decided_by->policy->verify_result_ok;", "kept.decided_by != nullptr;"),
@@ -192,7 +192,7 @@ BREAKS = [
         (HANDSHAKE, "result != X509_V_ERR_APPLICATION_VERIFICATION) {", "result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) {"),
     ]),
     ("a client takes an acknowledgement that it did not ask for", [
-        ("lib/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
+        ("lib/wire/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
     ]),
     ("what an earlier ClientHello with the same Random had found counts", [
         (HANDSHAKE, "early->client_random == hello.client_random && early->flags == flags && early->server_name == name;",
@@ -211,7 +211,7 @@ BREAKS = [
          "return is_ours(*there->client, *certificate, *key) ? 1 : 1;"),
     ]),
     ("a client forgets the keys that it had", [
-        ("lib/openssl/client.cpp", "std::vector<sha256_digest> keys = keys_;", "std::vector<sha256_digest> keys;"),
+        ("lib/openssl/client/attach.cpp", "std::vector<sha256_digest> keys = keys_;", "std::vector<sha256_digest> keys;"),
     ]),
     ("a client compares certificates, not keys", [
         (CREDENTIAL, "loaded->key_digest = key_digest(*certified);", "loaded->key_digest = loaded->thumbprint;"),
@@ -268,7 +268,7 @@ BREAKS = [
         (CREDENTIAL, "if (schemes.empty()) return true;", "if (schemes.empty() || ssl != nullptr) return true;"),
     ]),
     ("the flag is offered with expired credentials", [
-        ("lib/openssl/client.cpp", "return one.holder()->valid(now); });",
+        ("lib/openssl/client/attach.cpp", "return one.holder()->valid(now); });",
          "return one.holder()->valid(now) || true; });"),
     ]),
     ("an expired certificate loads", [
@@ -281,14 +281,14 @@ BREAKS = [
         (CREDENTIAL, "    else if (!proven)", "    else if (!proven && false)"),
     ]),
     ("a provider asks a person for its PIN", [
-        ("lib/openssl/no_prompt.cpp", "bool refusing() noexcept { return depth > 0 || in_handshake; }",
+        ("lib/openssl/client/no_prompt.cpp", "bool refusing() noexcept { return depth > 0 || in_handshake; }",
          "bool refusing() noexcept { return depth > 1000; }"),
     ]),
     ("the session of another client goes out in the ClientHello", [
         (CLIENT, "\n    return no_alert;", "\n    (void)no_alert;\n    return std::nullopt;"),
     ]),
     ("client::resume takes the session of another client", [
-        ("lib/openssl/client.cpp", "if (scope_in(session) != scope(ssl)) return false;",
+        ("lib/openssl/client/attach.cpp", "if (scope_in(session) != scope(ssl)) return false;",
          "if (!scope_in(session)) return false;"),
     ]),
     ("a client's scope does not see the label", [
@@ -322,11 +322,11 @@ BREAKS = [
          "    delete seen();\n    if (X509_STORE_set"),
     ]),
     ("a client takes the end of its handshake for the server's yes", [
-        ("lib/openssl/client_outcome.cpp", "return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ?",
+        ("lib/openssl/client/outcome.cpp", "return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ?",
          "return SSL_is_init_finished(&ssl) == 1 || ticket_came(ssl) ?"),
     ]),
     ("a client is not told that it was refused", [
-        ("lib/openssl/client_outcome.cpp", "return std::ranges::find(all, alert) != all.end();",
+        ("lib/openssl/client/outcome.cpp", "return std::ranges::find(all, alert) != all.end();",
          "return std::ranges::find(all, alert) == all.end();"),
     ]),
     ("a bound token is served with any certificate", [
@@ -399,7 +399,7 @@ BREAKS = [
         ("lib/error.cpp", "if (octet < 0x20 || octet == 0x7f)", "if (octet == 0x7f)"),
     ]),
     ("a PEM block gets lost whose two lines have another blank", [
-        ("lib/openssl/pem.cpp", "if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) letters += c;",
+        ("lib/openssl/base/pem.cpp", "if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) letters += c;",
          "if (c != ' ') letters += c;"),
     ]),
     ("an extension type that OpenSSL handles and does not name", [
@@ -415,24 +415,24 @@ BREAKS = [
         ("lib/openssl/connection.hpp", "decided_by = nullptr;\n        snapshot.reset();", "decided_by = nullptr;"),
     ]),
     ("spent: an info callback over ours keeps the end of the handshake from us", [
-        ("lib/openssl/peer.cpp", "if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
+        ("lib/openssl/server/peer.cpp", "if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
         (HANDSHAKE, "if (client_has_finished(ssl)) handshake_done(ssl, *kept);", ""),
     ]),
     ("without memory: alternative names that cannot be read are none", [
-        ("lib/openssl/identity.cpp", "if (names == nullptr && found != none)", "if (names == nullptr && found == 1)"),
+        ("lib/openssl/server/identity.cpp", "if (names == nullptr && found != none)", "if (names == nullptr && found == 1)"),
     ]),
     ("without memory: a chain that cannot be kept is the leaf alone", [
-        ("lib/openssl/identity.cpp", "if (who->chain == nullptr) throw error(errc::openssl, \"a chain cannot be kept\" + drain_errors());", ""),
+        ("lib/openssl/server/identity.cpp", "if (who->chain == nullptr) throw error(errc::openssl, \"a chain cannot be kept\" + drain_errors());", ""),
     ]),
     ("without memory: the application's verify parameters are gone", [
-        ("lib/openssl/overrides.cpp", "const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&",
+        ("lib/openssl/server/borrowed.cpp", "const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&",
          "X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get());\n    const bool all ="),
     ]),
     ("without memory: one key is two", [
-        ("lib/openssl/trust.cpp", "must(!no_memory && (read == nullptr) == (key == nullptr) && (name == nullptr) == (number == nullptr));",
+        ("lib/openssl/trust/trust.cpp", "must(!no_memory && (read == nullptr) == (key == nullptr) && (name == nullptr) == (number == nullptr));",
          "(void)no_memory;"),
     ]),
     ("without memory, and with it: verify parameters with policies come back with another flag", [
-        ("lib/openssl/overrides.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);", ""),
+        ("lib/openssl/server/borrowed.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);", ""),
     ]),
 ]

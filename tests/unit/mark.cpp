@@ -3,7 +3,7 @@
 
 #include "catch.hpp"
 
-#include "../../lib/mark.hpp"
+#include "../../lib/decide/mark.hpp"
 
 #include <limits>
 #include <vector>

@@ -4,7 +4,7 @@
 
 #include "catch.hpp"
 
-#include "../../lib/base64.hpp"
+#include "../../lib/oauth/base64.hpp"
 
 #include <reqauth/error.hpp>
 #include <reqauth/oauth.hpp>

@@ -3,7 +3,7 @@
 
 #include "catch.hpp"
 
-#include "../../lib/outcome.hpp"
+#include "../../lib/decide/outcome.hpp"
 
 using namespace reqauth::detail;
 using reqauth::reason;

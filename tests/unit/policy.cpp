@@ -3,7 +3,7 @@
 
 #include "catch.hpp"
 
-#include "../../lib/policy.hpp"
+#include "../../lib/decide/policy.hpp"
 
 using namespace reqauth::detail;
 using mode = reqauth::client_auth::mode;

@@ -3,7 +3,7 @@
 
 #include "catch.hpp"
 
-#include "../../lib/rules.hpp"
+#include "../../lib/wire/rules.hpp"
 
 using namespace reqauth::detail;
 using reqauth::flag_set;

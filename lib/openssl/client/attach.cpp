@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <reqauth/client.hpp>
+
+#include "handshake.hpp"
+#include "session.hpp"
+#include "../base/fence.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+namespace reqauth {
+
+using namespace detail;
+
+namespace {
+
+std::shared_ptr<const credential_set> set_of(std::vector<credential> all, const client_side& of) {
+    auto made = std::make_shared<credential_set>();
+    made->of = &of;
+    made->digest = digest_of(all);
+    made->all = std::move(all);
+    return made;
+}
+
+void check_usable(SSL* probe, const credential& one) {
+    ERR_clear_error();
+    const loaded_credential& loaded = *one.holder();
+    if (SSL_use_cert_and_key(probe, loaded.certificate.get(), loaded.key.get(), loaded.chain.get(), 1) != 1)
+        throw error(errc::key_unusable, "this SSL_CTX does not take the credential " + one.subject() +
+                                            ", as with too short a key for its security level" + drain_errors());
+}
+
+} // namespace
+
+withheld detail::credential_set::offered(offer when, std::int64_t now) const noexcept {
+    if (when == offer::never) return withheld::never;
+    if (when == offer::always) return withheld::nothing;
+    if (all.empty()) return withheld::no_credential;
+    const bool any = std::ranges::any_of(all, [&](const credential& one) { return one.holder()->valid(now); });
+    return any ? withheld::nothing : withheld::outside_validity;
+}
+
+void detail::client_side::publish(std::shared_ptr<const credential_set> next) {
+    constexpr std::size_t remembered = 8;
+    std::vector<sha256_digest> former = former_;
+    if (current_ != nullptr && current_->digest != next->digest) former.push_back(current_->digest);
+    if (former.size() > remembered) former.erase(former.begin());
+    std::vector<sha256_digest> keys = keys_;
+    for (const credential& one : next->all) keys.push_back(one.holder()->key_digest);
+    std::ranges::sort(keys);
+    keys.erase(std::ranges::unique(keys).begin(), keys.end());
+    const std::lock_guard lock(guard_);
+    current_.swap(next);
+    former_.swap(former);
+    keys_.swap(keys);
+}
+
+bool detail::client_side::had(const sha256_digest& key) const {
+    const std::lock_guard lock(guard_);
+    return std::ranges::binary_search(keys_, key);
+}
+
+struct client::state {
+    std::shared_ptr<client_side> side = std::make_shared<client_side>();
+};
+
+client::client(client_policy policy) {
+    check_numbers(policy.flag, policy.extension);
+    if (policy.further_flags.contains(policy.flag))
+        throw error(errc::contradiction, "further_flags holds flag " + std::to_string(policy.flag) +
+                                             ", request_client_auth itself; whether it is sent is what `offer` says");
+    std::vector<credential> all = std::move(policy.further_credentials);
+    if (policy.credential) all.insert(all.begin(), *std::exchange(policy.credential, std::nullopt));
+    policy.further_credentials.clear();
+    auto made = std::make_shared<state>();
+    made->side->publish(set_of(std::move(all), *made->side));
+    made->side->policy = std::move(policy);
+    state_ = std::move(made);
+}
+
+void client::attach(SSL_CTX& context) const {
+    const client_policy& policy = state_->side->policy;
+    const ssl_handle probe = probe_of(context);
+    const attached* there = attached_to(&context);
+    if (there != nullptr && there->client != nullptr)
+        throw error(errc::already_attached, "a client is attached to this SSL_CTX already");
+    const auto credentials = state_->side->current(); // held meanwhile: another thread may replace them
+    for (const credential& one : credentials->all) check_usable(probe.get(), one);
+    attached sides;
+    sides.client = state_->side;
+    sides.client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
+    sides.client_info = SSL_CTX_get_info_callback(&context);
+    sides.extension = policy.extension;
+    // Credentials may come later, by replace.
+    sides.in_client_hello = policy.offer != offer::never || !policy.further_flags.empty();
+    attach_to(context, sides);
+    SSL_CTX_set_cert_cb(&context, answer_request, nullptr);
+    SSL_CTX_set_info_callback(&context, on_client_event);
+    if (sides.client_cert_cb != nullptr) SSL_CTX_set_client_cert_cb(&context, supply_certificate);
+}
+
+bool client::offers() const noexcept {
+    return state_->side->current()->offered(state_->side->policy.offer, std::time(nullptr)) == withheld::nothing;
+}
+
+client_scope client::scope(SSL_CTX& context) {
+    const ssl_handle probe = probe_of(context);
+    // SSL_new does not say where it could not copy a name or an address.
+    if (SSL_set1_param(probe.get(), SSL_CTX_get0_param(&context)) != 1)
+        throw error(errc::openssl, "the verify parameters cannot be read" + drain_errors());
+    return scope(*probe);
+}
+
+client_scope client::scope(SSL& ssl) {
+    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
+    if (there == nullptr || there->client == nullptr)
+        throw error(errc::contradiction, "scope: no client is attached to this SSL_CTX; attach one first");
+    return scope_of(there->client->policy, there->client->current()->digest, digest_of(ssl, *there));
+}
+
+bool client::resume(SSL& ssl, SSL_SESSION& session) {
+    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
+    if (there == nullptr || there->client == nullptr) return false;
+    if (scope_in(session) != scope(ssl)) return false;
+    return SSL_SESSION_is_resumable(&session) == 1 && SSL_set_session(&ssl, &session) == 1;
+}
+
+void client::replace(std::vector<credential> credentials) {
+    const std::lock_guard one_at_a_time(state_->side->changing);
+    state_->side->publish(set_of(std::move(credentials), *state_->side));
+}
+
+bool client::reload() {
+    const std::lock_guard one_at_a_time(state_->side->changing);
+    const auto before = state_->side->current();
+    std::vector<credential> all;
+    for (const credential& one : before->all) {
+        const auto& from = one.holder()->from;
+        if (!from)
+            all.push_back(one);
+        else if (from->by_uri)
+            all.push_back(credential::from_uri(from->certificate, from->key, from->options));
+        else
+            all.push_back(credential::from_files(from->certificate, from->key, from->options));
+    }
+    if (state_->side->current() != before) return true; // by a passphrase callback
+    auto after = set_of(std::move(all), *state_->side);
+    if (after->digest == before->digest) return false;
+    state_->side->publish(std::move(after));
+    return true;
+}
+
+client::client(const client&) noexcept = default;
+client::client(client&&) noexcept = default;
+client& client::operator=(const client&) noexcept = default;
+client& client::operator=(client&&) noexcept = default;
+client::~client() = default;
+
+} // namespace reqauth

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "credential_load.hpp"
+#include "../base/fence.hpp"
+#include "no_prompt.hpp"
+#include "../base/pem.hpp"
+
+#include <reqauth/client.hpp>
+#include <reqauth/error.hpp>
+
+#include <openssl/core_names.h>
+#include <openssl/pem.h>
+#include <openssl/provider.h>
+#include <openssl/rsa.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <initializer_list>
+
+namespace reqauth {
+
+namespace detail {
+
+namespace {
+
+/// passphrase_request is what OpenSSL's passphrase callback works with. It answers or fails: nothing
+/// here opens a terminal.
+struct passphrase_request {
+    const credential_options& options;
+    const std::string& what;
+    bool asked = false;
+    std::exception_ptr thrown = nullptr;
+};
+
+//= RCA-7
+int give_passphrase(char* into, int size, int, void* argument) {
+    auto& request = *static_cast<passphrase_request*>(argument);
+    request.asked = true;
+    return fence(-1, [&] {
+        if (!request.options.passphrase) return -1;
+        std::optional<std::string> passphrase;
+        try {
+            passphrase = request.options.passphrase(request.what);
+        } catch (...) {
+            request.thrown = std::current_exception();
+        }
+        if (!passphrase || passphrase->size() > static_cast<std::size_t>(size)) return -1;
+        const std::size_t size_given = passphrase->size();
+        std::memcpy(into, passphrase->data(), size_given);
+        OPENSSL_cleanse(passphrase->data(), size_given);
+        return static_cast<int>(size_given);
+    });
+}
+
+/// without_pin is a URI, or a text with one, as messages have it. OpenSSL's own words quote URIs in full.
+std::string without_pin(std::string uri) {
+    constexpr std::string_view attribute = "pin-value=";
+    for (auto at = uri.find(attribute); at != uri.npos; at = uri.find(attribute, at + attribute.size())) {
+        const auto begin = at + attribute.size();
+        uri.replace(begin, std::min(uri.find_first_of("&;?", begin), uri.size()) - begin, "...");
+    }
+    return uri;
+}
+
+[[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one, bool refused = false) {
+    if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
+    if ((request.asked || refused) && !request.options.passphrase)
+        throw error(errc::passphrase,
+                    request.what + ": the key needs a passphrase or PIN, and nobody is asked; give " +
+                        (request.what.starts_with("pkcs11:") ? "pin-source or pin-value in the URI, " : std::string()) +
+                        "credential_options::passphrase, or a key without one" + without_pin(drain_errors()));
+    if (request.asked || refused)
+        throw error(errc::passphrase,
+                    request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()));
+    if (there_is_one)
+        throw error(errc::malformed, request.what + ": the private key cannot be read" + without_pin(drain_errors()));
+    throw error(errc::key_unusable,
+                request.what + ": no private key is to be had there" +
+                    (request.what.starts_with("pkcs11:") ? ": look at the object's name, and at the PIN"
+                                                         : "; a public key or a certificate is not enough") +
+                    without_pin(drain_errors()));
+}
+
+pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
+    std::string pem = read_file(file);
+    const std::string name = file.string();
+    passphrase_request request{options, name};
+    ERR_clear_error();
+    const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    pkey_handle key(in == nullptr ? nullptr
+                                  : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request,
+                                                               options.scope.libctx, options.scope.properties));
+    const bool there_is_one = pem.find("PRIVATE KEY-----") != pem.npos;
+    OPENSSL_cleanse(pem.data(), pem.size());
+    if (key == nullptr) key_failed(request, there_is_one);
+    return key;
+}
+
+struct store_freed {
+    void operator()(OSSL_STORE_CTX* store) const noexcept { OSSL_STORE_close(store); }
+};
+
+pkey_handle key_from_uri(const std::string& uri, const credential_options& options) {
+    const std::string name = without_pin(uri);
+    passphrase_request request{options, name};
+    ERR_clear_error();
+    const no_prompt nobody_is_asked;
+    const std::unique_ptr<UI_METHOD, freed_by<UI_destroy_method>> no_terminal(
+        UI_UTIL_wrap_read_pem_callback(give_passphrase, 0));
+    if (no_terminal == nullptr) throw error(errc::openssl, name + ": out of memory" + without_pin(drain_errors()));
+    const std::unique_ptr<OSSL_STORE_CTX, store_freed> store(
+        OSSL_STORE_open_ex(uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request,
+                           nullptr, nullptr, nullptr));
+    if (store == nullptr)
+        throw error(errc::unreadable,
+                    name + ": cannot be opened; is its provider loaded?" + without_pin(drain_errors()));
+    OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY);
+    while (OSSL_STORE_eof(store.get()) == 0) {
+        const std::unique_ptr<OSSL_STORE_INFO, freed_by<OSSL_STORE_INFO_free>> found(OSSL_STORE_load(store.get()));
+        if (found != nullptr && OSSL_STORE_INFO_get_type(found.get()) == OSSL_STORE_INFO_PKEY)
+            return pkey_handle(OSSL_STORE_INFO_get1_PKEY(found.get()));
+        if (found == nullptr && OSSL_STORE_error(store.get()) == 1) break;
+    }
+    key_failed(request, false, nobody_is_asked.refused());
+}
+
+//= RCA-7
+std::string checked_provider(const EVP_PKEY* key, const std::string& what, const credential_options& options) {
+    const OSSL_PROVIDER* provider = EVP_PKEY_get0_provider(key);
+    const std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "legacy";
+    if (std::ranges::find(options.providers, name) != options.providers.end()) return name;
+    throw error(errc::provider,
+                what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
+                    ", which is not on the list of those that never ask a person (RCA-7); if it never does, add \"" +
+                    name + "\" to credential_options::providers");
+}
+
+void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector<std::uint16_t>& schemes) {
+    struct row {
+        const char* type;
+        const char* group;
+        std::vector<std::uint16_t> schemes;
+    };
+    static const std::vector<row> rows = {
+        {"RSA", nullptr, {0x0804, 0x0805, 0x0806}},
+        {"RSA-PSS", nullptr, {0x0809, 0x080a, 0x080b}},
+        {"EC", "prime256v1", {0x0403}},
+        {"EC", "secp384r1", {0x0503}},
+        {"EC", "secp521r1", {0x0603}},
+        {"EC", "brainpoolP256r1", {0x081a}},
+        {"EC", "brainpoolP384r1", {0x081b}},
+        {"EC", "brainpoolP512r1", {0x081c}},
+        {"ED25519", nullptr, {0x0807}},
+        {"ED448", nullptr, {0x0808}},
+        {"ML-DSA-44", nullptr, {0x0904}},
+        {"ML-DSA-65", nullptr, {0x0905}},
+        {"ML-DSA-87", nullptr, {0x0906}},
+    };
+    std::array<char, 64> group{};
+    std::size_t size = 0;
+    const bool grouped =
+        EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) == 1;
+    for (const row& one : rows)
+        if (EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || std::strcmp(one.group, group.data()) == 0)) {
+            schemes = one.schemes;
+            return;
+        }
+    if (grouped)
+        throw error(errc::key_unusable, what + ": TLS 1.3 has no signature scheme for keys on " + group.data() +
+                                            "; use P-256, P-384, P-521, RSA or Ed25519");
+}
+
+std::string text_of(const ASN1_TIME* time) {
+    const bio_handle out(BIO_new(BIO_s_mem()));
+    char* text = nullptr;
+    if (out == nullptr || ASN1_TIME_print_ex(out.get(), time, ASN1_DTFLGS_ISO8601) != 1) return "a time";
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return {text, static_cast<std::size_t>(size)};
+}
+
+//= RCA-6
+void check_validity(loaded_credential& loaded, const X509& certificate, const std::string& what,
+                    const credential_options& options) {
+    const ASN1_TIME* begin = X509_get0_notBefore(&certificate);
+    const ASN1_TIME* end = X509_get0_notAfter(&certificate);
+    const auto from = seconds_of(begin);
+    const auto until = seconds_of(end);
+    if (!from || !until)
+        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors());
+    loaded.not_before = *from;
+    loaded.not_after = *until;
+    loaded.outside_validity = options.outside_validity;
+    const std::int64_t now = std::time(nullptr);
+    if (loaded.valid(now)) return;
+    throw error(errc::outside_validity,
+                what +
+                    (now < loaded.not_before ? ": the certificate is not valid before " + text_of(begin)
+                                             : ": the certificate expired at " + text_of(end)) +
+                    "; get a new one, or look at this machine's clock");
+}
+
+// One signature, made and verified as TLS 1.3 will: the key is private, usable and the certificate's.
+bool proves(EVP_PKEY* key, EVP_PKEY* certified, const openssl_scope& scope) {
+    constexpr std::array<unsigned char, 32> text{};
+    std::array<char, 64> name{};
+    const bool has_digest = EVP_PKEY_get_default_digest_name(key, name.data(), name.size()) > 0 &&
+                            std::strcmp(name.data(), "UNDEF") != 0 && name[0] != '\0';
+    const char* digest = has_digest ? name.data() : nullptr;
+    const bool pss = EVP_PKEY_is_a(key, "RSA") == 1;
+    const auto set_padding = [&](EVP_PKEY_CTX* parameters) {
+        return !pss || (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+                        EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1);
+    };
+    EVP_PKEY_CTX* parameters = nullptr;
+    const digest_context_handle signer(EVP_MD_CTX_new());
+    std::size_t size = 0;
+    if (signer == nullptr ||
+        EVP_DigestSignInit_ex(signer.get(), &parameters, digest, scope.libctx, scope.properties, key, nullptr) != 1 ||
+        !set_padding(parameters) || EVP_DigestSign(signer.get(), nullptr, &size, text.data(), text.size()) != 1)
+        return false;
+    std::vector<unsigned char> signature(size);
+    if (EVP_DigestSign(signer.get(), signature.data(), &size, text.data(), text.size()) != 1) return false;
+    const digest_context_handle verifier(EVP_MD_CTX_new());
+    return verifier != nullptr &&
+           EVP_DigestVerifyInit_ex(verifier.get(), &parameters, digest, scope.libctx, scope.properties, certified,
+                                   nullptr) == 1 &&
+           set_padding(parameters) &&
+           EVP_DigestVerify(verifier.get(), signature.data(), size, text.data(), text.size()) == 1;
+}
+
+std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* const> chain, pkey_handle key,
+                                       const std::string& certificate_name, const std::string& key_name,
+                                       const credential_options& options) {
+    ERR_clear_error();
+    auto loaded = std::make_shared<loaded_credential>();
+    loaded->provider = checked_provider(key.get(), key_name, options);
+    check_validity(*loaded, *certificate, certificate_name, options);
+    loaded->thumbprint = sha256(*certificate);
+    check_group_and_schemes(key.get(), key_name, loaded->schemes);
+    EVP_PKEY* certified = X509_get0_pubkey(certificate.get());
+    if (certified == nullptr)
+        throw error(errc::key_unusable,
+                    certificate_name + ": the certificate's public key cannot be read" + drain_errors());
+    if (EVP_PKEY_eq(certified, key.get()) != 1)
+        throw error(errc::key_unusable, key_name + ": is not the key of the certificate in " + certificate_name +
+                                            "; give the pair that belongs together" + drain_errors());
+    //= RCA-6
+    const no_prompt nobody_is_asked;
+    if (const bool proven = proves(key.get(), certified, options.scope); nobody_is_asked.refused())
+        //= RCA-7
+        throw error(errc::passphrase,
+                    key_name +
+                        ": each signature asks for a passphrase or PIN, and nobody is asked; give it "
+                        "in OpenSSL's configuration, if the provider takes it there, or take another key" +
+                        without_pin(drain_errors()));
+    else if (!proven)
+        throw error(errc::key_unusable,
+                    key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
+    loaded->key_digest = key_digest(*certified);
+    loaded->chain.reset(sk_X509_new_null());
+    if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());
+    for (X509* issuer : chain) {
+        x509_handle held = reference(issuer);
+        if (sk_X509_push(loaded->chain.get(), held.get()) == 0)
+            throw error(errc::openssl, certificate_name + ": out of memory");
+        (void)held.release();
+    }
+    loaded->certificate = std::move(certificate);
+    loaded->key = std::move(key);
+    return loaded;
+}
+
+std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key,
+                                                  const std::string& key_place, bool by_uri,
+                                                  const credential_options& options) {
+    const std::string key_name = by_uri ? without_pin(key_place) : key_place;
+    auto certificates = certificates_in(read_file(file), file.string(), other_blocks::skip, options.scope);
+    std::vector<X509*> chain;
+    for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
+    auto loaded = fit(std::move(certificates.front()), chain, std::move(key), file.string(), key_name, options);
+    loaded->from = credential_files{file, key_place, by_uri, options};
+    return loaded;
+}
+
+} // namespace
+
+sha256_digest key_digest(const EVP_PKEY& key) {
+    const auto failed = [] { return error(errc::openssl, "a public key cannot be read" + drain_errors()); };
+    const auto of_numbers = [&](const char* kind, std::initializer_list<const char*> names) {
+        hash all(kind);
+        for (const char* name : names) {
+            BIGNUM* number = nullptr;
+            if (EVP_PKEY_get_bn_param(&key, name, &number) != 1) throw failed();
+            const std::unique_ptr<BIGNUM, freed_by<BN_clear_free>> held(number);
+            std::string octets(static_cast<std::size_t>(BN_num_bytes(number)), '\0');
+            BN_bn2bin(number, reinterpret_cast<unsigned char*>(octets.data()));
+            all.add(octets);
+        }
+        return all.end();
+    };
+    // A point has three encodings, and RSA-PSS keys are RSA keys.
+    if (EVP_PKEY_is_a(&key, "EC") == 1 || EVP_PKEY_is_a(&key, "SM2") == 1)
+        return of_numbers("libreqauth EC key 1", {OSSL_PKEY_PARAM_EC_PUB_X, OSSL_PKEY_PARAM_EC_PUB_Y});
+    if (EVP_PKEY_is_a(&key, "RSA") == 1 || EVP_PKEY_is_a(&key, "RSA-PSS") == 1)
+        return of_numbers("libreqauth RSA key 1", {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_E});
+    unsigned char* der = nullptr;
+    const int size = i2d_PUBKEY(&key, &der);
+    if (size <= 0) throw failed();
+    const std::unique_ptr<unsigned char, freed_by<[](unsigned char* octets) { OPENSSL_free(octets); }>> held(der);
+    return hash("libreqauth key 1").add({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)}).end();
+}
+
+//= RCA-5
+bool loaded_credential::named_by(SSL* ssl) const noexcept {
+    const STACK_OF(X509_NAME)* authorities = SSL_get0_peer_CA_list(ssl);
+    if (authorities == nullptr || sk_X509_NAME_num(authorities) <= 0) return true;
+    const auto named = [&](X509* one) {
+        for (int i = 0; i < sk_X509_NAME_num(authorities); ++i)
+            if (X509_NAME_cmp(sk_X509_NAME_value(authorities, i), X509_get_issuer_name(one)) == 0) return true;
+        return false;
+    };
+    bool met = named(certificate.get());
+    for (int i = 0; !met && i < sk_X509_num(chain.get()); ++i) met = named(sk_X509_value(chain.get(), i));
+    return met;
+}
+
+bool loaded_credential::signs_for(SSL* ssl) const noexcept {
+    if (schemes.empty()) return true; // a kind of key that we do not know: OpenSSL judges it
+    const int offered = SSL_get_sigalgs(ssl, -1, nullptr, nullptr, nullptr, nullptr, nullptr);
+    for (int i = 0; i < offered; ++i) {
+        unsigned char low = 0;
+        unsigned char high = 0;
+        SSL_get_sigalgs(ssl, i, nullptr, nullptr, nullptr, &low, &high);
+        if (std::ranges::find(schemes, static_cast<std::uint16_t>(high << 8U | low)) != schemes.end()) return true;
+    }
+    return false;
+}
+
+} // namespace detail
+
+credential credential::from_files(const std::filesystem::path& certificate, const std::filesystem::path& key,
+                                  const credential_options& options) {
+    return credential(detail::fit_file(certificate, detail::key_from_file(key, options), key.string(), false, options));
+}
+
+credential credential::from_uri(const std::filesystem::path& certificate, const std::string& key_uri,
+                                const credential_options& options) {
+    return credential(detail::fit_file(certificate, detail::key_from_uri(key_uri, options), key_uri, true, options));
+}
+
+credential credential::from_objects(X509& certificate, EVP_PKEY& key, std::span<X509* const> chain,
+                                    const credential_options& options) {
+    return credential(detail::fit(detail::reference(&certificate), chain, detail::reference(&key),
+                                  "the certificate handed over", "the key handed over", options));
+}
+
+std::string credential::subject() const { return detail::name_text(X509_get_subject_name(holder_->certificate.get())); }
+const std::array<std::uint8_t, 32>& credential::thumbprint() const noexcept { return holder_->thumbprint; }
+const std::string& credential::provider() const noexcept { return holder_->provider; }
+std::chrono::system_clock::time_point credential::not_after() const noexcept {
+    return detail::time_point(holder_->not_after);
+}
+
+} // namespace reqauth

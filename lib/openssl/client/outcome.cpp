@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <reqauth/client.hpp>
+
+#include "../connection.hpp"
+
+#include <algorithm>
+
+namespace reqauth {
+
+using namespace detail;
+
+namespace {
+
+// Those that RFC 8446, section 6.2, has for a certificate that is not liked, or not there.
+bool about_certificate(std::uint8_t alert) noexcept {
+    constexpr std::array<std::uint8_t, 9> all = {
+        SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE, SSL_AD_CERTIFICATE_REVOKED,
+        SSL_AD_CERTIFICATE_EXPIRED, SSL_AD_CERTIFICATE_UNKNOWN,     SSL_AD_UNKNOWN_CA,
+        SSL_AD_ACCESS_DENIED,       SSL_AD_CERTIFICATE_REQUIRED,    SSL_AD_DECRYPT_ERROR};
+    return std::ranges::find(all, alert) != all.end();
+}
+
+std::string_view name_of_alert(std::uint8_t alert) noexcept {
+    switch (alert) {
+    case SSL_AD_BAD_CERTIFICATE: return "bad_certificate";
+    case SSL_AD_UNSUPPORTED_CERTIFICATE: return "unsupported_certificate";
+    case SSL_AD_CERTIFICATE_REVOKED: return "certificate_revoked";
+    case SSL_AD_CERTIFICATE_EXPIRED: return "certificate_expired";
+    case SSL_AD_CERTIFICATE_UNKNOWN: return "certificate_unknown";
+    case SSL_AD_UNKNOWN_CA: return "unknown_ca";
+    case SSL_AD_ACCESS_DENIED: return "access_denied";
+    case SSL_AD_CERTIFICATE_REQUIRED: return "certificate_required";
+    case SSL_AD_DECRYPT_ERROR: return "decrypt_error";
+    default: return "another alert";
+    }
+}
+
+bool ticket_came(const SSL& ssl) noexcept {
+    const SSL_SESSION* session = SSL_get_session(&ssl);
+    return session != nullptr && SSL_SESSION_has_ticket(session) == 1;
+}
+
+client_outcome::verdict judged(const SSL& ssl, const client_outcome& outcome) noexcept {
+    using verdict = client_outcome::verdict;
+    if (outcome.alert_received && outcome.requested && about_certificate(*outcome.alert_received))
+        return verdict::refused;
+    if (outcome.resumed && SSL_is_init_finished(&ssl) == 1) return verdict::accepted;
+    if (!outcome.requested || outcome.sent == client_outcome::answer::none) return verdict::none;
+    // Before TLS 1.3 the server's Finished comes after it has judged.
+    if (SSL_is_init_finished(&ssl) == 1 && SSL_version(&ssl) < TLS1_3_VERSION) return verdict::accepted;
+    return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ? verdict::accepted : verdict::awaited;
+}
+
+} // namespace
+
+client_outcome client_outcome_of(const SSL& ssl) noexcept {
+    client_outcome outcome;
+    const connection* kept = connection_of(&ssl);
+    if (kept == nullptr || SSL_is_server(&ssl) == 1 || kept->client.client_random != client_random_of(&ssl))
+        return outcome;
+    const client_exchange& exchange = kept->client;
+    outcome.offered = exchange.offered;
+    outcome.withheld = exchange.why;
+    outcome.requested = exchange.requested;
+    outcome.acknowledged = exchange.acknowledged;
+    outcome.resumed = SSL_session_reused(&ssl) == 1;
+    outcome.alert_received = exchange.alert;
+    outcome.server_flags = exchange.server_flags;
+    if (exchange.answered) {
+        // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
+        int signature = NID_undef;
+        const bool signed_it = SSL_get_signature_nid(const_cast<SSL*>(&ssl), &signature) == 1; // NOLINT: it only reads
+        using answer = client_outcome::answer;
+        outcome.sent = !signed_it ? answer::empty : exchange.presented ? answer::flag : answer::other;
+    }
+    outcome.judged = judged(ssl, outcome);
+    return outcome;
+}
+
+void throw_if_refused(const SSL& ssl) {
+    const client_outcome outcome = client_outcome_of(ssl);
+    if (outcome.judged == client_outcome::verdict::refused) throw refused(outcome);
+}
+
+refused::refused(const client_outcome& outcome)
+    : error(errc::refused, "the server refused " +
+                               std::string(outcome.sent == client_outcome::answer::empty ? "the empty Certificate"
+                                                                                         : "the certificate") +
+                               ": " + std::string(name_of_alert(outcome.alert_received.value_or(0))) +
+                               "; do not try again with the same credential"),
+      alert_(outcome.alert_received.value_or(0)) {}
+refused::~refused() = default;
+std::string_view refused::alert_name() const noexcept { return name_of_alert(alert_); }
+
+std::string_view to_string(client_outcome::answer sent) noexcept {
+    switch (sent) {
+    case client_outcome::answer::none: return "none";
+    case client_outcome::answer::empty: return "empty";
+    case client_outcome::answer::flag: return "flag";
+    case client_outcome::answer::other: return "other";
+    }
+    return "";
+}
+
+std::string_view to_string(client_outcome::verdict judged) noexcept {
+    switch (judged) {
+    case client_outcome::verdict::none: return "none";
+    case client_outcome::verdict::awaited: return "awaited";
+    case client_outcome::verdict::accepted: return "accepted";
+    case client_outcome::verdict::refused: return "refused";
+    }
+    return "";
+}
+
+std::string_view to_string(withheld why) noexcept {
+    switch (why) {
+    case withheld::nothing: return "nothing";
+    case withheld::never: return "never";
+    case withheld::no_credential: return "no_credential";
+    case withheld::outside_validity: return "outside_validity";
+    }
+    return "";
+}
+
+} // namespace reqauth

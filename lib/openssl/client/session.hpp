@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Which sessions of a client may serve for which connections: the scope, and the mark that carries it.
+
+#include "../context.hpp"
+#include "credential_load.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace reqauth::detail {
+
+/// digest_of is over the credentials of a client, in their order. Throws error{openssl}.
+[[nodiscard]] sha256_digest digest_of(const std::vector<credential>& credentials);
+
+/// digest_of is over what an SSL of `there` trusts and presents of its own, as far as OpenSSL lets it be read. Throws
+/// error{openssl}.
+[[nodiscard]] sha256_digest digest_of(const SSL& ssl, const attached& there);
+
+/// scope_of puts them together with the client's policy. Throws error{openssl}.
+[[nodiscard]] client_scope scope_of(const client_policy& policy, const sha256_digest& credentials,
+                                    const sha256_digest& connection);
+
+/// mark_session writes the scope into a session. Throws error{openssl}.
+void mark_session(SSL_SESSION& session, const client_scope& scope);
+
+/// scope_in reads it: nothing where the session has no mark of a client.
+[[nodiscard]] std::optional<client_scope> scope_in(const SSL_SESSION& session) noexcept;
+
+} // namespace reqauth::detail

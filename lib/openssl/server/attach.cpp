@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <reqauth/server.hpp>
+
+#include "../context.hpp"
+#include "../base/fence.hpp"
+#include "probe.hpp"
+#include "session.hpp"
+#include "handshake.hpp"
+
+#include <algorithm>
+
+namespace reqauth {
+
+using namespace detail;
+
+namespace {
+
+void check_versions(SSL_CTX& context, SSL* probe, const server_options& options) {
+    const auto highest = SSL_get_max_proto_version(probe);
+    if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
+    if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
+    // A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its certificates: one that
+    // can only serve TLS 1.2 would then fail clients that it served before.
+    //= RCA-15
+    if (negotiates_tls13(context)) return;
+    throw error(errc::unsuitable_context,
+                "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
+                "negotiate it even so; load one that can before attach, or say certificate_is_chosen_by_callback if a "
+                "servername, certificate or PSK callback does without");
+}
+
+std::string listed(const std::vector<extension_type>& types) {
+    std::string text;
+    for (const extension_type type : types) text += (text.empty() ? "" : ", ") + std::to_string(type);
+    return text.empty() ? "none" : text;
+}
+
+std::vector<anchor> own_anchors(SSL_CTX& context) {
+    std::vector<anchor> anchors;
+    std::vector<X509_STORE*> stores{SSL_CTX_get_cert_store(&context)};
+    X509_STORE* verify_store = nullptr;
+    SSL_CTX_get0_verify_cert_store(&context, &verify_store);
+    if (verify_store != nullptr && verify_store != stores.front()) stores.push_back(verify_store);
+    for (X509_STORE* store : stores) {
+        const certificates_handle held(X509_STORE_get1_all_certs(store));
+        if (held == nullptr) throw error(errc::openssl, "the SSL_CTX's trust store cannot be read" + drain_errors());
+        for (int i = 0; i < sk_X509_num(held.get()); ++i)
+            anchors.push_back(describe_anchor(*sk_X509_value(held.get(), i)));
+    }
+    return anchors;
+}
+
+//= RCA-13
+std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& policy) {
+    std::vector<std::string> warnings;
+    if (!policy.when_offered.agents()) return warnings;
+    const std::vector<anchor> own = own_anchors(context);
+    for (const anchor& agent : policy.when_offered.agents()->store()->anchors) {
+        const auto same_key = std::ranges::find(own, agent.key, &anchor::key);
+        if (same_key != own.end()) {
+            if (!policy.shared_anchors)
+                throw error(errc::shared_anchor,
+                            "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
+                                same_key->text + " (RCA-13); take it out of one of the two, or set shared_anchors");
+            continue;
+        }
+        const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
+        if (same_subject != own.end())
+            warnings.push_back("the CA " + agent.text + " for flagged clients has the name of " + same_subject->text +
+                               " for others, with another key: fine in a rollover, a mistake otherwise (RCA-13)");
+    }
+    return warnings;
+}
+
+// Where the flag would be ignored without a word. The verify mode of an SSL may still be another.
+//= SEC-7
+std::optional<std::string> ignored_here(const SSL_CTX& context, const server_policy& policy) {
+    const int mode = SSL_CTX_get_verify_mode(&context);
+    if (policy.when_offered.asks() == client_auth::mode::none || mode == SSL_VERIFY_NONE) return std::nullopt;
+    if (!policy.beside_customers)
+        return "the flag is ignored on this SSL_CTX, since it asks customers for a certificate (its verify mode); set "
+               "beside_customers if the code there tells agents from customers, by peer_of or SSL_get_verify_result";
+    if ((mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 && !policy.beside_required)
+        return "the flag is ignored on this SSL_CTX, since it requires a certificate of everyone; set beside_required if "
+               "agents may come in there";
+    return std::nullopt;
+}
+
+std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& policy) {
+    std::vector<std::string> warnings = compare_trust(context, policy);
+    if (policy.when_offered.agents())
+        for (std::string& line : policy.when_offered.agents()->store()->doubts()) warnings.push_back(std::move(line));
+    if (auto why = ignored_here(context, policy)) warnings.push_back(std::move(*why));
+    return warnings;
+}
+
+void check_policy(const server_policy& policy) {
+    const client_auth& auth = policy.when_offered;
+    if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
+        throw error(errc::contradiction, "session_id_context has more than 32 octets, the most that OpenSSL takes");
+    if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
+        throw error(errc::contradiction,
+                    "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
+                    "refused and one with a bad certificate let in; use request, or leave it out");
+    // certificate_authorities has a length of two octets, and so have all extensions together.
+    constexpr std::size_t most = 60000;
+    if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
+        throw error(errc::contradiction,
+                    "the names of the " + std::to_string(auth.agents()->size()) +
+                        " trust anchors do not fit into a CertificateRequest; set ca_names to false");
+}
+
+policies::entry entry_of(const std::shared_ptr<attached_policy>& where, server_policy policy) {
+    const sha256_digest digest = digest_of(policy);
+    return {where, std::make_shared<const server_policy>(std::move(policy)), digest};
+}
+
+// Without those of SSL_CTXs that are gone.
+std::vector<policies::entry> living(std::vector<policies::entry> entries) {
+    std::erase_if(entries, [](const policies::entry& one) { return one.where.expired(); });
+    return entries;
+}
+
+std::shared_ptr<const policies> policies_of(const server_options& options, std::vector<policies::entry> entries) {
+    auto made = std::make_shared<policies>();
+    made->digest = digest_of(options, entries);
+    made->refuse_early_data =
+        std::ranges::any_of(entries, [](const policies::entry& one) { return one.policy->refuse_early_data; });
+    made->entries = std::move(entries);
+    return made;
+}
+
+} // namespace
+
+const policies::entry* detail::policies::find(const attached_policy* where) const noexcept {
+    const auto found = std::ranges::find_if(entries, [&](const entry& one) { return one.where.lock().get() == where; });
+    return found != entries.end() ? &*found : nullptr;
+}
+
+server::server(server_options options) : listener_(std::make_shared<listener>()) {
+    check_numbers(options.flag, options.extension);
+    constexpr std::chrono::seconds most = std::chrono::hours(7 * 24);
+    if (options.max_session_age.count() < 0 || options.max_session_age > most)
+        throw error(errc::contradiction,
+                    "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows");
+    listener_->options = std::move(options);
+}
+
+attachment server::attach(SSL_CTX& context, server_policy policy) {
+    const server_options& options = listener_->options;
+    check_policy(policy);
+    const ssl_handle probe = probe_of(context);
+    check_versions(context, probe.get(), options);
+    const attached* there = attached_to(&context);
+    if (there != nullptr && there->server != nullptr)
+        throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
+
+    const std::lock_guard one_at_a_time(listener_->changing);
+    auto extensions = extensions_of(context);
+    std::erase(extensions, options.extension); // ours: an earlier client may have registered it
+    if (listener_->extensions && *listener_->extensions != extensions)
+        throw error(errc::unequal_extensions,
+                    "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
+                    "memory when it switches between others: this one has " +
+                        listed(extensions) + ", the first has " + listed(*listener_->extensions) +
+                        "; register the same on each, before attach");
+    attachment result;
+    result.warnings = warnings_of(context, policy);
+
+    attached sides;
+    sides.server = std::make_shared<attached_policy>(attached_policy{&context, listener_});
+    sides.extension = options.extension;
+    sides.in_client_hello = true;
+    auto entries = living(listener_->current()->entries);
+    entries.push_back(entry_of(sides.server, std::move(policy)));
+    auto next = policies_of(options, std::move(entries));
+    attach_to(context, sides);
+    SSL_CTX_set_psk_find_session_callback(&context, find_session);
+    // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs
+    // does. So each has it: it never is on the wire, and nothing is registered twice.
+    SSL_CTX_add_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp,
+                           SSL_EXT_TLS_ONLY | SSL_EXT_TLS1_2_SERVER_HELLO, nullptr, nullptr, nullptr, nullptr, nullptr);
+    listener_->publish(std::move(next));
+    listener_->extensions = std::move(extensions);
+    result.handle = sides.server;
+    return result;
+}
+
+//= SEC-4
+std::vector<std::string> server::replace(std::vector<replacement> replacements) {
+    const std::lock_guard one_at_a_time(listener_->changing);
+    std::vector<std::string> warnings;
+    std::vector<const attached_policy*> named;
+    auto entries = living(listener_->current()->entries);
+    for (replacement& one : replacements) {
+        const auto where = one.where.handle.lock();
+        if (where == nullptr)
+            throw error(errc::contradiction, "replace: the SSL_CTX of an attachment is gone; leave it out");
+        if (where->of != listener_)
+            throw error(errc::contradiction,
+                        "replace: an attachment is another server's; each server replaces its own");
+        if (std::ranges::find(named, where.get()) != named.end())
+            throw error(errc::contradiction, "replace: an attachment is named twice; give each SSL_CTX one policy");
+        named.push_back(where.get());
+        check_policy(one.policy);
+        for (std::string& warning : warnings_of(*where->context, one.policy)) warnings.push_back(std::move(warning));
+        for (policies::entry& entry : entries)
+            if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
+    }
+    listener_->publish(policies_of(listener_->options, std::move(entries)));
+    return warnings;
+}
+
+server::server(server&&) noexcept = default;
+server& server::operator=(server&&) noexcept = default;
+server::~server() = default;
+
+} // namespace reqauth

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a flagged handshake changes on its SSL, and how all of it is put back: the request for a
+// certificate when the handshake ends, the rest before the SSL's next handshake.
+
+#include "../base/handle.hpp"
+#include "../trust/trust_store.hpp"
+
+#include <memory>
+#include <span>
+
+namespace reqauth::detail {
+
+/// certificate_request is what a flagged connection asks for in place of the application's own.
+struct certificate_request {
+    const trust_store& trust;
+    bool required;
+    bool ca_names;
+    SSL_verify_cb verify;
+};
+
+/// overrides keeps the application's own settings of one SSL while the library's are in force.
+class overrides {
+public:
+    /// for_duplicate is what goes with a copy of the SSL: SSL_dup copies settings, so it copies this too. The objects are
+    /// shared.
+    [[nodiscard]] overrides for_duplicate() const {
+        overrides copy = *this;
+        copy.passed_to_ = nullptr;
+        copy.passed_twice_ = false;
+        return copy;
+    }
+
+    /// watch makes the SSL's info callback tell us when a handshake starts and ends. The application's
+    /// own goes on being called, that of the SSL or of the SSL_CTX.
+    void watch(SSL* ssl) noexcept;
+
+    /// stop_tickets issues none on this SSL until its next handshake.
+    void stop_tickets(SSL* ssl) noexcept;
+
+    /// allow_tickets issues them again, as many as the application wants.
+    void allow_tickets(SSL* ssl) noexcept;
+
+    /// resume_within lets this ClientHello resume sessions of that scope only: for any other, OpenSSL falls
+    /// back to a full handshake, without an alert. Throws error{openssl}.
+    void resume_within(SSL* ssl, std::span<const unsigned char> scope);
+
+    /// resumption_is_settled takes the scope off the SSL again, so that no later session gets it: the
+    /// application's own session id context comes back if it is known, else nothing matches. The same for a
+    /// ClientHello without the flag on an SSL that had one with it. Throws error{openssl}.
+    void resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context);
+
+    /// refuse_early_data rejects it in this handshake, and in those of the tickets issued in it.
+    void refuse_early_data(SSL* ssl) noexcept;
+
+    /// ask sets what decides about the CertificateRequest and its answer. Throws error{openssl} with
+    /// everything put back.
+    void ask(SSL* ssl, const certificate_request& request);
+
+    /// asking says that `ask` is in force.
+    [[nodiscard]] bool asking() const noexcept { return asking_; }
+
+    /// has_dane says that the SSL has DANE records or expected keys, which OpenSSL has no way to put aside: they are for
+    /// whom the application expects, and an agent is verified apart from them.
+    [[nodiscard]] bool has_dane() const noexcept { return dane_; }
+
+    /// handshake_ended puts back what `ask` set, where it is still there: the application may set verify mode, callback,
+    /// store and lists meanwhile; its verify parameters are always put back. Without the memory for it the connection ends: nothing is read from or
+    /// written to the SSL any more, nor is any certificate taken, until it can be put back. Then it gives false.
+    bool handshake_ended(SSL* ssl) noexcept;
+
+    /// handshake_begins puts back everything. `id_context` is the application's own session id context
+    /// where it told us; empty: unknown.
+    void handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
+
+    [[nodiscard]] bool changed_anything() const noexcept {
+        return asking_ || asked_ || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
+               early_data_refused_;
+    }
+
+    using info_callback = void (*)(const SSL*, int, int);
+    /// pass_on hands an event to the application's info callback. That may call ours, if it is what it found on the SSL:
+    /// then the event goes to the one that was there before, and no callback is called within itself.
+    void pass_on(const SSL* ssl, int event, int value) noexcept;
+    /// passing_on says that ours is called in such a way.
+    [[nodiscard]] bool passing_on() const noexcept { return passed_to_ != nullptr; }
+
+private:
+    bool asking_ = false;
+    bool asked_ = false; ///< since the handshake began
+    bool dane_ = false;
+    int verify_mode_ = 0;
+    SSL_verify_cb verify_ = nullptr;
+    int our_mode_ = 0;
+    SSL_verify_cb our_verify_ = nullptr;
+    const X509_STORE* our_store_ = nullptr; ///< compared, never followed
+    std::shared_ptr<X509_VERIFY_PARAM> parameters_;
+    unsigned long verify_flags_ = 0;
+    std::shared_ptr<X509_STORE> store_;
+    std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names_; ///< the SSL's own; null: those of the SSL_CTX
+    std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;
+    const STACK_OF(X509_NAME) * our_client_ca_names_ = nullptr; ///< compared, never followed
+    const STACK_OF(X509_NAME) * our_ca_names_ = nullptr;
+
+    bool watching_ = false;
+    info_callback info_ = nullptr;      ///< what the SSL had when ours was put there
+    info_callback before_ = nullptr;    ///< and what it had the time before, where ours may still be called by `info_`
+    info_callback passed_to_ = nullptr; ///< whom an event is being passed on to
+    bool passed_twice_ = false;         ///< and it is so for the second time within one event
+    bool tickets_stopped_ = false;
+    std::size_t tickets_ = 0;
+    bool id_context_replaced_ = false;
+    bool early_data_refused_ = false;
+    std::uint32_t max_early_data_ = 0;
+};
+
+} // namespace reqauth::detail

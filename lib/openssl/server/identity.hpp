@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "../base/handle.hpp"
+
+#include <reqauth/peer.hpp>
+
+#include <memory>
+
+namespace reqauth::detail {
+
+/// identity is what a flagged_peer shows of its certificate.
+struct identity {
+    x509_handle leaf;
+    certificates_handle chain;
+    std::vector<X509*> chain_view;
+    std::string subject;
+    std::string issuer;
+    std::string serial;
+    std::chrono::system_clock::time_point not_after;
+    std::vector<subject_alt_name> alt_names;
+    std::array<std::uint8_t, 32> thumbprint{};
+    bool resumed = false;
+    bool from_early_data = false;
+};
+
+/// identity_of reads it from a verified leaf, and takes references of its own. A null chain is the leaf
+/// alone. Throws error{openssl}.
+[[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
+
+/// is_of_an_agent says whether a certificate was asked for because of the flag, on this connection or on the one whose
+/// session it resumed: then it is no customer's, whatever OpenSSL's verify result is.
+[[nodiscard]] bool is_of_an_agent(const SSL& ssl) noexcept;
+
+} // namespace reqauth::detail

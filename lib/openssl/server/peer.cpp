@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <reqauth/peer.hpp>
+
+#include "../../decide/mark.hpp"
+#include "../../decide/outcome.hpp"
+#include "../connection.hpp"
+#include "../base/fence.hpp"
+#include "identity.hpp"
+#include "../base/pem.hpp"
+#include "handshake.hpp"
+
+#include <new>
+
+namespace reqauth {
+
+namespace detail {
+
+struct peer_maker {
+    static flagged_peer make(std::shared_ptr<const identity> who) noexcept { return flagged_peer(std::move(who)); }
+};
+
+namespace {
+
+// A leaf that cannot be digested is none that was witnessed: its digest stays zero.
+std::array<std::uint8_t, 32> digest_of(const X509* leaf) noexcept {
+    try {
+        return leaf != nullptr ? sha256(*leaf) : std::array<std::uint8_t, 32>{};
+    } catch (const std::exception&) {
+        return {};
+    }
+}
+
+const server_exchange* exchange_of(const SSL& ssl) noexcept {
+    connection* kept = connection_of(&ssl);
+    if (kept == nullptr) return nullptr;
+    //= SEC-10
+    if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
+        handshake_done(const_cast<SSL*>(&ssl), *kept); // NOLINT: an info callback over ours may have kept it from us
+    return &kept->server;
+}
+
+// A client that was asked may have shown a raw public key (RFC 7250), if the application takes those.
+bool has_raw_key(const SSL& ssl) noexcept {
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+    return SSL_get0_peer_rpk(&ssl) != nullptr;
+#else
+    (void)ssl;
+    return false;
+#endif
+}
+
+findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
+    const X509* leaf = SSL_get0_peer_certificate(&ssl);
+    return {.server = SSL_is_server(&ssl) == 1,
+            .finished = SSL_is_init_finished(&ssl) == 1,
+            .resumed = SSL_session_reused(&ssl) == 1,
+            .client_random = client_random_of(&ssl),
+            .server_random = server_random_of(&ssl),
+            .certificate = leaf != nullptr || has_raw_key(ssl),
+            .leaf = digest_of(exchange != nullptr && exchange->witness.held ? leaf : nullptr)};
+}
+
+} // namespace
+
+//= RCA-14
+//= SEC-8
+bool is_of_an_agent(const SSL& ssl) noexcept {
+    if (server_outcome_of(ssl).accepted) return true;
+    // An application may have brought an agent's session to a connection on which nobody offered the flag.
+    void* data = nullptr;
+    std::size_t size = 0;
+    SSL_SESSION* session = SSL_get_session(&ssl);
+    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
+           read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
+}
+
+} // namespace detail
+
+using namespace detail;
+
+//= SEC-2
+peer peer_of(const SSL& ssl) {
+    const server_exchange* exchange = exchange_of(ssl);
+    const auto against = conclude(exchange, findings_of(ssl, exchange));
+    if (against) return other_peer{*against, *against == reason::invalid ? exchange->witness.error : 0};
+    try {
+        const bool resumed = SSL_session_reused(&ssl) == 1;
+        // What an earlier handshake of the SSL verified is not this one's chain.
+        const STACK_OF(X509)* chain = connection_of(&ssl)->chain.get();
+        if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
+        const auto who = identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : chain);
+        who->resumed = resumed;
+        //= TLS-4
+        who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
+        return peer_maker::make(who);
+    } catch (const error&) {
+        // OpenSSL could not write the certificate's names: nobody is authenticated by it.
+        return other_peer{reason::not_witnessed, 0};
+    }
+}
+
+server_outcome server_outcome_of(const SSL& ssl) noexcept {
+    const server_exchange* exchange = exchange_of(ssl);
+    return progress(exchange, findings_of(ssl, exchange));
+}
+
+} // namespace reqauth

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "witness.hpp"
+
+#include "../connection.hpp"
+#include "../base/fence.hpp"
+#include "../base/pem.hpp"
+#include "handshake.hpp"
+
+#include <reqauth/error.hpp>
+
+#include <openssl/asn1t.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace reqauth::detail {
+
+namespace {
+
+// What OpenSSL found is only believed if it was found under this outcome's store, anchors, time, revocation
+// lists and purpose: an application's SSL_CTX_set_cert_verify_callback can change each of them on the way.
+bool under_terms_of(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
+    constexpr unsigned long decisive = X509_V_FLAG_USE_CHECK_TIME | X509_V_FLAG_NO_CHECK_TIME |
+                                       X509_V_FLAG_IGNORE_CRITICAL | X509_V_FLAG_ALLOW_PROXY_CERTS |
+                                       X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL |
+                                       X509_V_FLAG_POLICY_CHECK;
+    X509_VERIFY_PARAM* parameters = X509_STORE_CTX_get0_param(verification);
+    return X509_STORE_CTX_get0_store(verification) == trust.store.get() &&
+           (X509_VERIFY_PARAM_get_flags(parameters) & decisive) == trust.flags() &&
+           (!trust.time || X509_VERIFY_PARAM_get_time(parameters) == *trust.time) &&
+           (!trust.depth || X509_VERIFY_PARAM_get_depth(parameters) == int{*trust.depth}) &&
+           X509_VERIFY_PARAM_get_auth_level(parameters) >= SSL_get_security_level(ssl) &&
+           X509_STORE_CTX_get_verify(verification) == trust.verify &&
+           X509_STORE_CTX_get_verify_cb(verification) == witness;
+}
+
+bool pinned(const X509& certificate, const trust_store& trust) {
+    spki_pin pin{};
+    unsigned int size = 0;
+    auto* key = const_cast<X509_PUBKEY*>(X509_get_X509_PUBKEY(&certificate)); // NOLINT: const from OpenSSL 4.0 on
+    if (ASN1_item_digest(ASN1_ITEM_rptr(X509_PUBKEY), EVP_sha256(), key, pin.data(), &size) != 1)
+        throw error(errc::openssl, "SHA-256 of a key failed");
+    return std::ranges::binary_search(trust.pins, pin);
+}
+
+// OpenSSL has checked it, unless somebody has told it otherwise on the way.
+bool in_force(X509& certificate, const trust_store& trust) {
+    return X509_cmp_timeframe(X509_STORE_get0_param(trust.store.get()), X509_get0_notBefore(&certificate),
+                              X509_get0_notAfter(&certificate)) == 0;
+}
+
+int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
+    if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
+    const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
+    const int length = chain != nullptr ? sk_X509_num(chain) : 0;
+    if (length == 0 || !trust.contains(sha256(*sk_X509_value(chain, length - 1)))) return X509_V_ERR_CERT_UNTRUSTED;
+    // An anchor that is the leaf itself stands there in its place.
+    if (X509_cmp(sk_X509_value(chain, 0), X509_STORE_CTX_get0_cert(verification)) != 0)
+        return X509_V_ERR_APPLICATION_VERIFICATION;
+    bool any_pinned = trust.pins.empty();
+    for (int place = 0; place < length; ++place) {
+        X509* certificate = sk_X509_value(chain, place);
+        if (!in_force(*certificate, trust)) return X509_V_ERR_CERT_HAS_EXPIRED;
+        if (X509_check_purpose(certificate, trust.purpose_id(), place == 0 ? 0 : 1) <= 0)
+            return X509_V_ERR_INVALID_PURPOSE;
+        // The application may have brought CRLs along that OpenSSL took in place of the trust's.
+        if (place + 1 < length)
+            if (const int found = trust.revocation_error(*certificate, *sk_X509_value(chain, place + 1), place == 0);
+                found != X509_V_OK)
+                return found;
+        any_pinned = any_pinned || pinned(*certificate, trust);
+    }
+    return any_pinned ? X509_V_OK : X509_V_ERR_CERT_REJECTED;
+}
+
+// OpenSSL checks every certificate of the chain against the CRLs, and wants one for each. Only the leaf must have one, and
+// CAs where the trust says so; never an anchor, which is trusted as long as it is there. It has one error for a CRL that
+// is not there and for one that is there and cannot be used: only the first is forgiven.
+bool may_lack_crl(X509_STORE_CTX* verification, const trust_store& trust) {
+    if (X509_STORE_CTX_get_error(verification) != X509_V_ERR_UNABLE_TO_GET_CRL) return false;
+    const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
+    const int place = X509_STORE_CTX_get_error_depth(verification);
+    const int anchor = sk_X509_num(chain) - 1;
+    if (place > 0 && place == anchor) return true;
+    const auto unusable = trust.unusable_crl(*sk_X509_value(chain, place), sk_X509_value(chain, std::min(place + 1, anchor)));
+    if (unusable) raise(*unusable);
+    return place > 0 && !unusable && !trust.crls_for_every_ca;
+}
+
+/// asked is a connection whose client is being verified under the terms of its outcome.
+struct asked {
+    SSL* ssl;
+    connection& kept;
+    const client_auth& auth;
+    const trust_store& trust;
+    witnessed& seen;
+};
+
+std::optional<asked> asked_in(X509_STORE_CTX* verification) noexcept {
+    auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    connection* kept = ssl != nullptr ? connection_of(ssl) : nullptr;
+    if (kept == nullptr || kept->decided_by == nullptr || !kept->put_aside.asking()) return std::nullopt;
+    const client_auth& auth = kept->decided_by->policy->when_offered;
+    return asked{ssl, *kept, auth, *auth.agents()->store(), kept->server.witness};
+}
+
+// An error takes it back, for good.
+//= SEC-1
+void fail(const asked& by, int error) {
+    if (!by.seen.failed) by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
+    by.seen.failed = true;
+    by.seen.held = false;
+    disown_session(by.ssl, by.kept);
+}
+
+int answer(const asked& by, X509_STORE_CTX* verification) {
+    if (by.seen.failed) X509_STORE_CTX_set_error(verification, by.seen.error);
+    return !by.seen.failed || by.auth.lets_invalid_pass() ? 1 : 0;
+}
+
+// What the application expects by DANE or as a raw key is for its own clients, and OpenSSL would let it decide: an expired
+// certificate would pass, and a good one fail. So this connection's certificate is verified once more, without.
+int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
+    connection& kept = by.kept;
+    if (!std::exchange(kept.verified_apart, true)) {
+        X509* leaf = X509_STORE_CTX_get0_cert(theirs);
+        std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> ours(X509_STORE_CTX_new());
+        if (leaf == nullptr || ours == nullptr ||
+            X509_STORE_CTX_init(ours.get(), by.trust.store.get(), leaf, X509_STORE_CTX_get0_untrusted(theirs)) != 1 ||
+            X509_STORE_CTX_set_ex_data(ours.get(), SSL_get_ex_data_X509_STORE_CTX_idx(), by.ssl) != 1) {
+            fail(by, leaf == nullptr ? X509_V_ERR_CERT_UNTRUSTED : X509_V_ERR_OUT_OF_MEM);
+            return answer(by, theirs);
+        }
+        X509_VERIFY_PARAM* parameters = X509_STORE_CTX_get0_param(ours.get());
+        X509_VERIFY_PARAM_set_auth_level(parameters, SSL_get_security_level(by.ssl));
+        X509_STORE_CTX_set_flags(ours.get(), X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(theirs)) &
+                                                 X509_V_FLAG_SUITEB_128_LOS);
+        X509_STORE_CTX_set_verify_cb(ours.get(), witness);
+        kept.apart = ours.get();
+        const int verified = X509_verify_cert(ours.get());
+        if ((verified != 1 || !by.seen.held) && !by.seen.failed)
+            fail(by, X509_STORE_CTX_get_error(ours.get()));
+        ours.reset();
+        kept.apart = nullptr;
+    }
+    if (by.seen.held) X509_STORE_CTX_set_error(theirs, X509_V_ERR_APPLICATION_VERIFICATION);
+    return answer(by, theirs);
+}
+
+bool is_apart(const asked& by, const X509_STORE_CTX* verification) noexcept {
+    return by.kept.put_aside.has_dane() && verification != by.kept.apart;
+}
+
+// All that OpenSSL checks has been checked: nothing that it may still find can be missed, and nothing was evidence before.
+int verification_ended(X509_STORE_CTX* verification) {
+    return fence(0, [&] {
+        const auto by = asked_in(verification);
+        if (!by) return 1; // somebody else's, with our store
+        if (is_apart(*by, verification)) return verify_apart(*by, verification);
+        if (!by->seen.failed) {
+            const int found = doubt(verification, by->ssl, by->trust);
+            if (found != X509_V_OK) {
+                fail(*by, found);
+            } else {
+                by->seen.leaf = sha256(*X509_STORE_CTX_get0_cert(verification));
+                vouch_for_session(by->ssl, by->kept, X509_STORE_CTX_get0_chain(verification));
+                by->kept.chain.reset(X509_STORE_CTX_get1_chain(verification));
+                by->seen.held = by->kept.chain != nullptr;
+                // The session keeps it, whatever the policy shows when the handshake ends.
+                //= SEC-8
+                X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+            }
+        }
+        return answer(*by, verification);
+    });
+}
+
+// The application's cert_verify_callback has returned, if there is one. Whatever it left as the result in place of what
+// the witness had left says otherwise. Nothing here can fail the handshake.
+//= SEC-1
+int verification_over(X509_STORE_CTX* verification) {
+    return fence(0, [&] {
+        const auto by = asked_in(verification);
+        if (!by || verification == by->kept.apart) return 1;
+        const int result = X509_STORE_CTX_get_error(verification);
+        if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);
+        //= SEC-8
+        if (result == X509_V_OK) SSL_set_verify_result(by->ssl, X509_V_ERR_APPLICATION_VERIFICATION);
+        return 1;
+    });
+}
+
+} // namespace
+
+const verification_hooks witness_hooks{verification_ended, verification_over};
+
+int witness(int ok, X509_STORE_CTX* verification) {
+    return fence(0, [&] {
+        const auto by = asked_in(verification);
+        if (!by) return 0;
+        if (is_apart(*by, verification)) return verify_apart(*by, verification);
+        if (ok == 0 && may_lack_crl(verification, by->trust)) {
+            X509_STORE_CTX_set_error(verification, by->seen.failed ? by->seen.error : X509_V_OK);
+            return 1;
+        }
+        if (ok == 0) fail(*by, X509_STORE_CTX_get_error(verification));
+        // A raw public key is nobody's certificate.
+        else if (X509_STORE_CTX_get0_cert(verification) == nullptr) fail(*by, X509_V_ERR_CERT_UNTRUSTED);
+        return answer(*by, verification);
+    });
+}
+
+} // namespace reqauth::detail

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "../base/handle.hpp"
+
+#include <reqauth/trust.hpp>
+
+#include <array>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace reqauth::detail {
+
+/// anchor is what is remembered of one anchor, to compare it with others (RCA-13) and to find it at the
+/// end of a verified chain.
+struct anchor {
+    std::array<std::uint8_t, 32> thumbprint; ///< SHA-256 of the certificate
+    std::string key;                         ///< its public key by value, however a certificate writes it
+    std::string subject;                     ///< DER of its subject
+    std::string text;                        ///< for messages: subject and thumbprint
+};
+
+[[nodiscard]] anchor describe_anchor(X509& certificate);
+
+/// revocation_list is one CRL with SHA-256 over its DER.
+struct revocation_list {
+    std::array<std::uint8_t, 32> thumbprint;
+    std::shared_ptr<X509_CRL> crl;
+};
+
+/// verification_hooks are who is told how a verification under a trust's store goes. The witness defines them.
+struct verification_hooks {
+    int (*ended)(X509_STORE_CTX*); ///< nothing is left to check; gives whether the chain is taken
+    int (*over)(X509_STORE_CTX*);  ///< its X509_STORE_CTX goes: whoever called for it has had his say
+};
+extern const verification_hooks witness_hooks;
+
+/// trust_store is what stands behind a reqauth::trust. Never changed once made.
+struct trust_store {
+    std::vector<anchor> anchors;                     ///< sorted by thumbprint, each once
+    std::vector<std::shared_ptr<X509>> certificates; ///< theirs, in the same order
+    std::vector<revocation_list> crls;               ///< sorted by thumbprint, each once
+    std::vector<spki_pin> pins;                      ///< sorted, each once
+    std::optional<std::uint16_t> depth;
+    std::optional<std::time_t> time;
+    reqauth::purpose purpose = reqauth::purpose::client;
+    bool partial_chains = false;
+    bool crls_for_every_ca = false;
+
+    // What follows from the above.
+    std::shared_ptr<X509_STORE> store;          ///< with all of it but the pins
+    std::shared_ptr<STACK_OF(X509_NAME)> names; ///< the anchors' subjects, for certificate_authorities
+    std::size_t names_octets = 0;               ///< as long as those are on the wire
+    std::array<std::uint8_t, 32> digest{};
+    X509_STORE_CTX_verify_fn verify = nullptr; ///< how OpenSSL checks signatures and times, by itself
+
+    [[nodiscard]] bool contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept;
+
+    /// Its verify flags and its purpose, as OpenSSL has them.
+    [[nodiscard]] unsigned long flags() const noexcept;
+    [[nodiscard]] int purpose_id() const noexcept;
+
+    /// unusable_crl says why a CRL that is here, of the CA that issued `certificate`, is not used for it; nothing: there is
+    /// none. `issuer` is that CA's certificate, where there is one at hand.
+    [[nodiscard]] std::optional<std::string> unusable_crl(const X509& certificate, X509* issuer) const;
+
+    /// revocation_error is what the CRLs here say of `certificate`, by themselves: X509_V_OK, or a verify error.
+    [[nodiscard]] int revocation_error(X509& certificate, X509& issuer, bool is_leaf) const;
+
+    /// doubts are what is worth saying of the trust where it is attached, one line each.
+    [[nodiscard]] std::vector<std::string> doubts() const;
+};
+
+} // namespace reqauth::detail
