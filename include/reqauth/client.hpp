@@ -205,8 +205,8 @@ using client_scope = std::array<std::uint8_t, 32>;
 /// client offers the flag on SSL_CTXs and answers what comes of it.
 ///
 /// Sessions made by an attached SSL_CTX carry its scope as a mark (ticket application data), which survives
-/// i2d_SSL_SESSION. A ClientHello that would resume a session with another client's mark fails before anything is
-/// sent; a session of this client under earlier credentials, or without a mark, is left out, and a full
+/// i2d_SSL_SESSION. A ClientHello that would resume a session with another client's mark is not sent: the
+/// handshake fails. A session of this client under earlier credentials, or without a mark, is left out, and a full
 /// handshake follows.
 ///
 /// Any thread may attach; the handshakes of an SSL_CTX begin after its attach. What was attached

@@ -146,8 +146,8 @@ struct server_options {
 };
 
 namespace detail {
-struct attached_policy;
-struct listener;
+struct attached_server;
+struct server_side;
 }
 
 /// attachment is what attach gives: what it found worth saying, and a name for this SSL_CTX's policy, to
@@ -159,7 +159,7 @@ struct attachment {
     std::vector<std::string> warnings;
 
     /// handle is the library's own view of it.
-    std::weak_ptr<detail::attached_policy> handle;
+    std::weak_ptr<detail::attached_server> handle;
 };
 
 /// replacement is a new policy for an SSL_CTX that was attached.
@@ -204,7 +204,7 @@ public:
     ~server();
 
 private:
-    std::shared_ptr<detail::listener> listener_;
+    std::shared_ptr<detail::server_side> side_;
 };
 
 } // namespace reqauth

@@ -3,7 +3,7 @@
 
 // What a server's connection turned out to be: a pure function of its facts when it is asked.
 
-#include "exchange.hpp"
+#include "server_facts.hpp"
 
 #include <reqauth/peer.hpp>
 
@@ -20,11 +20,11 @@ struct findings {
     std::array<std::uint8_t, 32> leaf; ///< its SHA-256
 };
 
-/// conclude gives nothing for a flagged peer, and the reason against one otherwise. `exchange` is null
+/// conclude gives nothing for a flagged peer, and the reason against one otherwise. `facts` is null
 /// where none was recorded.
-[[nodiscard]] std::optional<reason> conclude(const server_exchange* exchange, const findings& now) noexcept;
+[[nodiscard]] std::optional<reason> conclude(const server_facts* facts, const findings& now) noexcept;
 
 /// progress gives server_outcome, which authenticates nobody.
-[[nodiscard]] server_outcome progress(const server_exchange* exchange, const findings& now) noexcept;
+[[nodiscard]] server_outcome progress(const server_facts* facts, const findings& now) noexcept;
 
 } // namespace reqauth::detail

@@ -7,14 +7,14 @@ namespace {
 
 // OpenSSL has resumed an agent's session where a certificate that is there is taken for a customer's: nothing else ends
 // it.
-verdict ignored(const circumstances& now) noexcept {
+decision ignored(const circumstances& now) noexcept {
     //= TLS-2
-    return now.agents_session && now.customers_asked ? verdict::refuse : verdict::ignore;
+    return now.agents_session && now.customers_asked ? decision::refuse : decision::ignore;
 }
 
 } // namespace
 
-verdict decide(const circumstances& now) noexcept {
+decision decide(const circumstances& now) noexcept {
     //= RCA-8
     if (!now.offered || now.asks == client_auth::mode::none) return ignored(now);
     //= SEC-5
@@ -24,8 +24,8 @@ verdict decide(const circumstances& now) noexcept {
     if (now.everyone_required && !now.beside_required) return ignored(now);
     // Nothing vouches for it: an external PSK, or a session of another outcome. It cannot be undone.
     //= SEC-1
-    if (now.resumed && !now.vouched && now.asks == client_auth::mode::require) return verdict::refuse;
-    return verdict::accept;
+    if (now.resumed && !now.vouched && now.asks == client_auth::mode::require) return decision::refuse;
+    return decision::accept;
 }
 
 } // namespace reqauth::detail

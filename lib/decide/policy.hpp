@@ -7,7 +7,7 @@
 
 namespace reqauth::detail {
 
-enum class verdict {
+enum class decision {
     ignore, ///< as without the flag: the SSL_CTX's own client authentication, no acknowledgement
     accept, ///< ask, acknowledge, and verify against the policy's trust
     refuse, ///< end the handshake with certificate_required
@@ -28,6 +28,6 @@ struct circumstances {
     bool agents_session;    ///< and it is a flagged client's, vouched for or not
 };
 
-[[nodiscard]] verdict decide(const circumstances& now) noexcept;
+[[nodiscard]] decision decide(const circumstances& now) noexcept;
 
 } // namespace reqauth::detail

@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "extension.hpp"
 
-#include "client/handshake.hpp"
 #include "base/fence.hpp"
+#include "base/slot.hpp"
+#include "client/handshake.hpp"
 #include "server/handshake.hpp"
+
+#include <reqauth/error.hpp>
+
+#include <algorithm>
+#include <array>
+#include <string>
 
 namespace reqauth::detail {
 
 namespace {
+
+/// registration is what an SSL_CTX has.
+struct registration {
+    extension_type type;
+    bool in_client_hello;
+};
 
 std::optional<message> message_of(unsigned int context) noexcept {
     if ((context & SSL_EXT_CLIENT_HELLO) != 0) return message::client_hello;
@@ -34,10 +47,11 @@ int add(SSL* ssl, unsigned int, unsigned int context, const unsigned char** out,
         }
         //= FLAG-4
         if (flags.empty()) return 0;
-        connection& kept = connection_for(ssl);
-        kept.out = encode(flags);
-        *out = kept.out.body().data();
-        *out_size = kept.out.body().size();
+        // OpenSSL copies it when this returns.
+        thread_local encoded_flags body;
+        body = encode(flags);
+        *out = body.body().data();
+        *out_size = body.body().size();
         return 1;
     });
 }
@@ -68,14 +82,54 @@ int parse(SSL* ssl, unsigned int, unsigned int context, const unsigned char* in,
 
 } // namespace
 
+void check_numbers(flag_number flag, extension_type extension) {
+    if (flag >= flag_set::capacity)
+        throw error(errc::contradiction,
+                    "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039 (FLAG-1)");
+    // Those of raw keys, of compressed certificates and of signatures in them OpenSSL parses, and does not name.
+    constexpr std::array<extension_type, 4> unnamed = {19, 20, 27, 50};
+    if (SSL_extension_supported(extension) == 1 || std::ranges::find(unnamed, extension) != unnamed.end())
+        throw error(errc::contradiction, "extension type " + std::to_string(extension) +
+                                             " is one that this OpenSSL handles itself; tls_flags is 62");
+}
+
+ssl_handle probe_of(SSL_CTX& context) {
+    ERR_clear_error();
+    ssl_handle probe(SSL_new(&context));
+    if (probe == nullptr) throw error(errc::unsuitable_context, "no SSL can be made of this SSL_CTX" + drain_errors());
+    if (SSL_is_dtls(probe.get()) == 1)
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX speaks DTLS; the tls_flags extension belongs to TLS 1.3 only (FLAG-9)");
+    return probe;
+}
+
 //= FLAG-9
-bool register_extension(SSL_CTX& context, extension_type type, bool in_client_hello) noexcept {
+bool register_extension(SSL_CTX& context, extension_type type, bool in_client_hello) {
+    if (const auto* there = slot<SSL_CTX, registration>::of(&context)) {
+        if (there->type != type)
+            throw error(errc::contradiction, "this SSL_CTX carries extension type " + std::to_string(there->type) +
+                                                 " already; give its server and its client the same");
+        if (in_client_hello && !there->in_client_hello)
+            throw error(errc::extension_taken,
+                        "the client attached to this SSL_CTX never offers, and registered the extension "
+                        "without ClientHello; attach the server first, the client after it");
+        return there->in_client_hello;
+    }
+    slot<SSL_CTX, registration>::keep(&context, std::make_unique<registration>(registration{type, in_client_hello}));
     constexpr unsigned int answers = SSL_EXT_TLS1_3_HELLO_RETRY_REQUEST | SSL_EXT_TLS1_3_SERVER_HELLO |
                                      SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS | SSL_EXT_TLS1_3_CERTIFICATE_REQUEST |
                                      SSL_EXT_TLS1_3_CERTIFICATE | SSL_EXT_TLS1_3_NEW_SESSION_TICKET;
     const unsigned int messages =
         SSL_EXT_TLS_ONLY | SSL_EXT_TLS1_3_ONLY | answers | (in_client_hello ? SSL_EXT_CLIENT_HELLO : 0U);
-    return SSL_CTX_add_custom_ext(&context, type, messages, add, nullptr, nullptr, parse, nullptr) == 1;
+    ERR_clear_error();
+    if (SSL_CTX_add_custom_ext(&context, type, messages, add, nullptr, nullptr, parse, nullptr) == 1)
+        return in_client_hello;
+    slot<SSL_CTX, registration>::drop(&context);
+    throw error(errc::extension_taken,
+                "extension type " + std::to_string(type) +
+                    " is taken: the application registered it on this SSL_CTX, or this OpenSSL handles it itself; "
+                    "remove that registration, or choose another type for both sides" +
+                    drain_errors());
 }
 
 } // namespace reqauth::detail

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The tls_flags extension as OpenSSL's custom-extension API carries it: one registration for an SSL_CTX,
-// every message, both roles.
+// The one registration of the tls_flags extension on an SSL_CTX: what comes and what goes is handed to the server's or
+// the client's side of the handshake. Nothing else of the library is called by OpenSSL for an extension.
 
-#include "../wire/rules.hpp"
+#include "base/handle.hpp"
 
-#include <openssl/ssl.h>
-
-#include <string>
+#include <reqauth/flags.hpp>
 
 namespace reqauth::detail {
 
-/// register_extension registers `type` for every TLS 1.3 message that can carry it. Without
-/// `in_client_hello`, for a client that never offers: for every message but ClientHello, so that an
-/// unsolicited flag is still noticed. Gives false where OpenSSL refuses.
-[[nodiscard]] bool register_extension(SSL_CTX& context, extension_type type, bool in_client_hello) noexcept;
+/// check_numbers throws error{contradiction} unless the numbers can be used.
+void check_numbers(flag_number flag, extension_type extension);
 
-/// illegal says that what was received breaks a rule of the drafts.
-struct illegal {
-    std::string why;
-};
+/// probe_of makes an SSL of the context, to ask it what an SSL_CTX has no getter for. Throws error{unsuitable_context}
+/// where the context cannot carry the flag at all.
+[[nodiscard]] ssl_handle probe_of(SSL_CTX& context);
+
+/// register_extension registers the extension for TLS 1.3 only (FLAG-9), once for both sides. Without ClientHello it is for
+/// a client that never sends it, so that OpenSSL refuses an unsolicited one (FLAG-7). Says whether it is registered with
+/// ClientHello. Throws error{contradiction} or error{extension_taken}, and nothing has changed.
+bool register_extension(SSL_CTX& context, extension_type type, bool in_client_hello);
 
 } // namespace reqauth::detail

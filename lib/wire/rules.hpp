@@ -5,9 +5,18 @@
 
 #include <reqauth/flags.hpp>
 
+#include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace reqauth::detail {
+
+/// alert is a TLS alert's number (RFC 8446, section 6).
+using alert = int;
+
+/// hello_random is a Random of the handshake. Facts name the handshake they belong to by one, so that nothing survives
+/// into the next handshake of an SSL that is used again (SSL_clear).
+using hello_random = std::array<std::uint8_t, 32>;
 
 enum class message {
     client_hello,

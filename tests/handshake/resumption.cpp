@@ -568,7 +568,34 @@ TEST_CASE("server / agent's session and retry, flag in one ClientHello only -> t
             CHECK(again.who == (late ? agent_seen : "not_offered"));
             if (!late) CHECK_FALSE(again.resumed);
             if (!late) CHECK_FALSE(again.has_certificate);
+            if (!late) CHECK(again.verify_result == X509_V_OK); // what the session said that was looked at is nobody's
         }
+}
+
+TEST_CASE("server / agent's session and retry, flag in the first ClientHello only -> a person's tickets as ever",
+          "[handshake][TLS-1][RCA-15]") {
+    using lines = std::vector<line>;
+    for (const bool refuses : {false, true}) {
+        CAPTURE(refuses);
+        auto policy = asking();
+        policy.refuse_early_data = refuses;
+        policy.session_id_context = own_id_context();
+        fleet nodes;
+        const node host(nodes, tickets::early_data_stateless, policy);
+        auto client = agent();
+        const auto session = earn(*host.context, client);
+        bad_peer peer(client_context(), {{in::client_hello, lines{flags({80}), std::nullopt}}});
+        support::session_shelf shelf;
+        shelf.serve(*peer.context);
+        const visited again = visit(*host.context, *peer.context, {.session = session.get(), .retry = true});
+        REQUIRE(again.retried);
+        REQUIRE(again.full());
+        CHECK(again.who == "not_offered");
+        REQUIRE(shelf.last != nullptr);
+        CHECK(SSL_SESSION_get_max_early_data(shelf.last.get()) == SSL_CTX_get_max_early_data(host.context.get()));
+        auto person = plain();
+        CHECK(visit(*host.context, *person.context, {.session = shelf.last.get()}).resumed);
+    }
 }
 
 namespace {
@@ -665,7 +692,12 @@ TEST_CASE("server / SSL_clear between flagged and unflagged clients -> no sessio
             CHECK(seen(third) == agent_seen);
             const owned<SSL_SESSION> renewed = std::move(client.shelf.last);
             REQUIRE(renewed != nullptr);
-            third.close();
+            CHECK(SSL_get_verify_result(third.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
+            pair fourth(cleared(third), fresh(*other.context, nullptr));
+            REQUIRE(fourth.shake());
+            CHECK(seen(fourth) == "not_offered");
+            CHECK(SSL_get_verify_result(fourth.server.ssl.get()) == X509_V_OK);
+            fourth.close();
             REQUIRE(others != nullptr);
 
             const visited crossed = visit(*host.context, *client.context, {.session = others.get()});

@@ -18,15 +18,14 @@ hello_random random_of(std::uint8_t fill) {
 }
 
 struct story {
-    server_exchange exchange;
+    server_facts facts;
     findings now;
 
     story() {
-        exchange.hello =
-            heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true};
-        exchange.server_random = random_of(2);
-        exchange.decided = verdict::accept;
-        exchange.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};
+        facts.hello = heard{.client_random = random_of(1), .flags = {80}, .offered = true, .wanted = true};
+        facts.server_random = random_of(2);
+        facts.decided = decision::accept;
+        facts.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};
         now = {.server = true,
                .finished = true,
                .resumed = false,
@@ -35,8 +34,8 @@ struct story {
                .certificate = true,
                .leaf = random_of(3)};
     }
-    [[nodiscard]] std::optional<reason> end() const { return conclude(&exchange, now); }
-    [[nodiscard]] reqauth::server_outcome so_far() const { return progress(&exchange, now); }
+    [[nodiscard]] std::optional<reason> end() const { return conclude(&facts, now); }
+    [[nodiscard]] reqauth::server_outcome so_far() const { return progress(&facts, now); }
 };
 
 } // namespace
@@ -57,14 +56,14 @@ TEST_CASE("outcome / conclude / any one fact missing -> no peer, and its reason"
     };
     CHECK(without([](story& s) { s.now.server = false; }) == reason::not_offered);
     CHECK(without([](story& s) { s.now.finished = false; }) == reason::handshake_unfinished);
-    CHECK(without([](story& s) { s.exchange.hello.reset(); }) == reason::not_offered);
-    CHECK(without([](story& s) { s.exchange.hello->offered = false; }) == reason::not_offered);
-    CHECK(without([](story& s) { s.exchange.decided = verdict::ignore; }) == reason::ignored);
-    CHECK(without([](story& s) { s.exchange.decided = verdict::refuse; }) == reason::ignored);
+    CHECK(without([](story& s) { s.facts.hello.reset(); }) == reason::not_offered);
+    CHECK(without([](story& s) { s.facts.hello->offered = false; }) == reason::not_offered);
+    CHECK(without([](story& s) { s.facts.decided = decision::ignore; }) == reason::ignored);
+    CHECK(without([](story& s) { s.facts.decided = decision::refuse; }) == reason::ignored);
     CHECK(without([](story& s) { s.now.resumed = true; }) == reason::not_vouched);
-    CHECK(without([](story& s) { s.exchange.witness.failed = true; }) == reason::invalid);
+    CHECK(without([](story& s) { s.facts.witness.failed = true; }) == reason::invalid);
     CHECK(without([](story& s) { s.now.certificate = false; }) == reason::empty);
-    CHECK(without([](story& s) { s.exchange.witness.held = false; }) == reason::not_witnessed);
+    CHECK(without([](story& s) { s.facts.witness.held = false; }) == reason::not_witnessed);
     CHECK(without([](story& s) { s.now.leaf = random_of(9); }) == reason::not_witnessed);
 }
 
@@ -73,8 +72,8 @@ TEST_CASE("outcome / conclude / resumed -> a flagged peer only if vouched for, w
     const auto resumed = [](auto&& change) {
         story one;
         one.now.resumed = true;
-        one.exchange.vouched = true;
-        one.exchange.agents_session = true;
+        one.facts.vouched = true;
+        one.facts.agents_session = true;
         change(one);
         return one;
     };
@@ -83,22 +82,22 @@ TEST_CASE("outcome / conclude / resumed -> a flagged peer only if vouched for, w
     CHECK(good.so_far().certificate == answer::verified);
     CHECK(good.so_far().accepted);
 
-    const story unvouched = resumed([](story& s) { s.exchange.vouched = false; });
+    const story unvouched = resumed([](story& s) { s.facts.vouched = false; });
     CHECK(unvouched.end() == reason::not_vouched);
     CHECK(unvouched.so_far().accepted);
     CHECK(unvouched.so_far().certificate == answer::not_asked);
     CHECK(resumed([](story& s) { s.now.finished = false; }).end() == reason::handshake_unfinished);
     CHECK(resumed([](story& s) { s.now.finished = false; }).so_far().certificate == answer::awaited);
-    CHECK(resumed([](story& s) { s.exchange.decided = verdict::ignore; }).end() == reason::ignored);
-    CHECK(resumed([](story& s) { s.exchange.decided = verdict::refuse; }).end() == reason::ignored);
+    CHECK(resumed([](story& s) { s.facts.decided = decision::ignore; }).end() == reason::ignored);
+    CHECK(resumed([](story& s) { s.facts.decided = decision::refuse; }).end() == reason::ignored);
     CHECK(resumed([](story& s) { s.now.leaf = random_of(9); }).end() == reason::not_witnessed);
     CHECK(resumed([](story& s) { s.now.certificate = false; }).end() == reason::empty);
-    CHECK(resumed([](story& s) { s.exchange.witness.held = false; }).end() == reason::not_witnessed);
+    CHECK(resumed([](story& s) { s.facts.witness.held = false; }).end() == reason::not_witnessed);
     CHECK(resumed([](story& s) { s.now.server_random = random_of(8); }).end() == reason::not_offered);
     // What was vouched for is of no use where nothing was resumed.
     const story full = resumed([](story& s) {
         s.now.resumed = false;
-        s.exchange.witness.held = false;
+        s.facts.witness.held = false;
     });
     CHECK(full.end() == reason::not_witnessed);
 }
@@ -118,7 +117,7 @@ TEST_CASE("outcome / conclude / facts of an earlier handshake of the SSL -> nobo
 TEST_CASE("outcome / conclude / heard, but the SSL_CTX changed to one where nothing is decided -> ignored",
           "[unit][SEC-5]") {
     story switched;
-    switched.exchange.server_random.reset();
+    switched.facts.server_random.reset();
     CHECK(switched.end() == reason::ignored);
     CHECK(switched.so_far().offered);
     CHECK_FALSE(switched.so_far().accepted);
@@ -127,16 +126,16 @@ TEST_CASE("outcome / conclude / heard, but the SSL_CTX changed to one where noth
 TEST_CASE("outcome / progress / before the end, and after a failure -> how far it went", "[unit]") {
     story under_way;
     under_way.now.finished = false;
-    under_way.exchange.witness = {};
+    under_way.facts.witness = {};
     CHECK(under_way.so_far().certificate == answer::awaited);
-    under_way.exchange.witness = {.held = false, .failed = true, .error = 20, .leaf = {}};
+    under_way.facts.witness = {.held = false, .failed = true, .error = 20, .leaf = {}};
     CHECK(under_way.so_far().certificate == answer::invalid);
     CHECK(under_way.so_far().verify_error == 20);
     story empty;
     empty.now.certificate = false;
     CHECK(empty.so_far().certificate == answer::empty);
     story ignored;
-    ignored.exchange.decided = verdict::ignore;
+    ignored.facts.decided = decision::ignore;
     CHECK(ignored.so_far().offered);
     CHECK_FALSE(ignored.so_far().accepted);
     CHECK(ignored.so_far().certificate == answer::not_asked);

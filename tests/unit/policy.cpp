@@ -29,22 +29,22 @@ TEST_CASE("policy / decide / every combination -> accepted only where everything
             // Only a resumed session can be an agent's, and only an agent's can be vouched for.
             if ((now.agents_session && !now.resumed) || (now.vouched && !now.agents_session)) continue;
             if (now.everyone_required && !now.customers_asked) continue; // to require is to ask
-            const verdict decided = decide(now);
+            const decision decided = decide(now);
             CAPTURE(bits, static_cast<int>(asks));
             const bool passed_over = !now.offered || !now.wanted || !now.same_server || asks == mode::none ||
                                      (now.customers_asked && !now.beside_customers) ||
                                      (now.everyone_required && !now.beside_required);
             if (passed_over && now.customers_asked && now.agents_session) {
-                CHECK(decided == verdict::refuse); // an agent is nobody whom the SSL_CTX's own trust has verified
+                CHECK(decided == decision::refuse); // an agent is nobody whom the SSL_CTX's own trust has verified
                 ++refused;
             } else if (passed_over) {
-                CHECK(decided == verdict::ignore);
+                CHECK(decided == decision::ignore);
                 ++ignored;
             } else if (asks == mode::require && now.resumed && !now.vouched) {
-                CHECK(decided == verdict::refuse);
+                CHECK(decided == decision::refuse);
                 ++refused;
             } else {
-                CHECK(decided == verdict::accept);
+                CHECK(decided == decision::accept);
                 ++accepted;
             }
         }

@@ -5,6 +5,8 @@
 
 #include <reqauth/error.hpp>
 
+#include <openssl/rand.h>
+
 namespace reqauth::detail {
 
 namespace {
@@ -40,6 +42,13 @@ sha256_digest hash::end() {
     sha256_digest digest{};
     must(EVP_DigestFinal_ex(state_.get(), digest.data(), nullptr) == 1);
     return digest;
+}
+
+sha256_digest unmatchable() {
+    sha256_digest random{};
+    if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
+        throw error(errc::openssl, "no random octets are to be had" + drain_errors());
+    return random;
 }
 
 } // namespace reqauth::detail

@@ -27,4 +27,7 @@ private:
     digest_context_handle state_;
 };
 
+/// unmatchable is a digest that nothing else has. Throws error{openssl}.
+[[nodiscard]] sha256_digest unmatchable();
+
 } // namespace reqauth::detail

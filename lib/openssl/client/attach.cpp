@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/client.hpp>
 
+#include "../base/fence.hpp"
+#include "../extension.hpp"
 #include "handshake.hpp"
 #include "session.hpp"
-#include "../base/fence.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 namespace reqauth {
 
@@ -17,7 +21,7 @@ namespace {
 std::shared_ptr<const credential_set> set_of(std::vector<credential> all, const client_side& of) {
     auto made = std::make_shared<credential_set>();
     made->of = &of;
-    made->digest = digest_of(all);
+    made->digest = digest_of_credentials(all);
     made->all = std::move(all);
     return made;
 }
@@ -81,22 +85,26 @@ client::client(client_policy policy) {
 void client::attach(SSL_CTX& context) const {
     const client_policy& policy = state_->side->policy;
     const ssl_handle probe = probe_of(context);
-    const attached* there = attached_to(&context);
-    if (there != nullptr && there->client != nullptr)
+    if (attached_client::on(&context) != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already");
     const auto credentials = state_->side->current(); // held meanwhile: another thread may replace them
     for (const credential& one : credentials->all) check_usable(probe.get(), one);
-    attached sides;
-    sides.client = state_->side;
-    sides.client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
-    sides.client_info = SSL_CTX_get_info_callback(&context);
-    sides.extension = policy.extension;
+    auto attached = std::make_unique<attached_client>();
+    attached->of = state_->side;
+    attached->client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
+    attached->info = SSL_CTX_get_info_callback(&context);
     // Credentials may come later, by replace.
-    sides.in_client_hello = policy.offer != offer::never || !policy.further_flags.empty();
-    attach_to(context, sides);
+    const bool sends = policy.offer != offer::never || !policy.further_flags.empty();
+    attached_client& kept = slot<SSL_CTX, attached_client>::keep(&context, std::move(attached));
+    try {
+        kept.sends_extension = register_extension(context, policy.extension, sends);
+    } catch (...) {
+        slot<SSL_CTX, attached_client>::drop(&context);
+        throw;
+    }
     SSL_CTX_set_cert_cb(&context, answer_request, nullptr);
     SSL_CTX_set_info_callback(&context, on_client_event);
-    if (sides.client_cert_cb != nullptr) SSL_CTX_set_client_cert_cb(&context, supply_certificate);
+    if (kept.client_cert_cb != nullptr) SSL_CTX_set_client_cert_cb(&context, supply_certificate);
 }
 
 bool client::offers() const noexcept {
@@ -112,15 +120,15 @@ client_scope client::scope(SSL_CTX& context) {
 }
 
 client_scope client::scope(SSL& ssl) {
-    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
-    if (there == nullptr || there->client == nullptr)
+    const attached_client* there = attached_client::on(&ssl);
+    if (there == nullptr)
         throw error(errc::contradiction, "scope: no client is attached to this SSL_CTX; attach one first");
-    return scope_of(there->client->policy, there->client->current()->digest, digest_of(ssl, *there));
+    return scope_of(there->of->policy, there->of->current()->digest, digest_of_connection(ssl, *there));
 }
 
 bool client::resume(SSL& ssl, SSL_SESSION& session) {
-    const attached* there = attached_to(SSL_get_SSL_CTX(&ssl));
-    if (there == nullptr || there->client == nullptr) return false;
+    const attached_client* there = attached_client::on(&ssl);
+    if (there == nullptr) return false;
     if (scope_in(session) != scope(ssl)) return false;
     return SSL_SESSION_is_resumable(&session) == 1 && SSL_set_session(&ssl, &session) == 1;
 }

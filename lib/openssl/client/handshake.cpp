@@ -1,57 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handshake.hpp"
 
-#include "session.hpp"
 #include "../base/fence.hpp"
+#include "../base/handshake.hpp"
 #include "no_prompt.hpp"
+#include "record.hpp"
+#include "session.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
-#include <ctime>
+#include <utility>
 
 namespace reqauth::detail {
 
 namespace {
 
-// A fatal alert that OpenSSL does not send: the handshake ends before anything has gone out.
-constexpr alert no_alert = -1;
-
-const attached* client_of(const SSL* ssl) noexcept {
-    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    return there != nullptr && there->client != nullptr ? there : nullptr;
-}
-
-std::int64_t now() noexcept { return std::time(nullptr); }
+using info_callback = void (*)(const SSL*, int, int);
 
 // The record of the handshake at hand: a new one wherever the last belongs to an earlier handshake.
-connection& record_of(SSL* ssl) {
-    connection& kept = connection_for(ssl);
+client_record& record_of(SSL* ssl) {
+    client_record& record = client_record::make(ssl);
     const hello_random random = client_random_of(ssl);
-    if (kept.client.client_random != random) {
-        kept.own.give_back(ssl);
-        kept.credentials.reset();
-        kept.client = {};
-        kept.client.client_random = random;
+    if (record.facts.client_random != random) {
+        record.own.give_back(ssl);
+        record.credentials.reset();
+        record.facts = {};
+        record.facts.client_random = random;
     }
-    return kept;
+    return record;
 }
 
 // Those with which the handshake began. A request after it gets those of its moment, if they are still the same: the
 // sessions of this connection are marked with them. None where the SSL has gone over to another client's SSL_CTX.
-const credential_set& credentials_of(const SSL* ssl, connection& kept, const client_side& side) {
+const credential_set& credentials_of(const SSL* ssl, client_record& record, const client_side& side) {
     static const credential_set none;
-    if (kept.credentials == nullptr) {
+    if (record.credentials == nullptr) {
         auto now = side.current();
-        if (after_handshake(ssl) && now->digest != kept.credentials_digest) return none;
-        kept.credentials_digest = now->digest;
-        kept.credentials = std::move(now);
+        if (after_handshake(ssl) && now->digest != record.credentials_digest) return none;
+        record.credentials_digest = now->digest;
+        record.credentials = std::move(now);
     }
-    return kept.credentials->of == &side ? *kept.credentials : none;
+    return record.credentials->of == &side ? *record.credentials : none;
 }
 
 // What was needed for the answer to a request goes.
-void answer_is_out(SSL* ssl, connection& kept) {
-    kept.credentials.reset();
-    kept.own.give_back(ssl);
+void answer_is_out(SSL* ssl, client_record& record) {
+    record.credentials.reset();
+    record.own.give_back(ssl);
 }
 
 // The first that the request can be met with; null: none.
@@ -79,91 +75,92 @@ bool is_ours(const client_side& side, const X509* certificate, const EVP_PKEY* k
     return side.had(key_digest(*shown));
 }
 
-client_scope scope_now(SSL* ssl, const attached& there, const sha256_digest& credentials) {
-    return scope_of(there.client->policy, credentials, digest_of(*ssl, there));
+client_scope scope_now(SSL* ssl, const attached_client& there, const sha256_digest& credentials) {
+    return scope_of(there.of->policy, credentials, digest_of_connection(*ssl, there));
 }
 
 // Before the ClientHello is made: a session that is out of date, or of unknown origin, is left out. One of another
 // client is left to the ClientHello, which fails over it; where there is none of ours it is left out, too.
-void leave_out_session(SSL* ssl, const attached& there) {
-    connection& kept = connection_for(ssl);
-    kept.own.give_back(ssl);
-    kept.credentials_digest = there.client->current()->digest;
-    kept.scope = scope_now(ssl, there, kept.credentials_digest);
+void leave_out_session(SSL* ssl, const attached_client& there) {
+    client_record& record = client_record::make(ssl);
+    record.own.give_back(ssl);
+    record.credentials_digest = there.of->current()->digest;
+    record.scope = scope_now(ssl, there, record.credentials_digest);
     const SSL_SESSION* session = SSL_get_session(ssl);
     if (session == nullptr || SSL_SESSION_is_resumable(session) != 1) return;
     const auto found = scope_in(*session);
     if (found) {
-        if (found == kept.scope) return;
-        const auto former = there.client->former();
+        if (found == record.scope) return;
+        const auto former = there.of->former();
         const bool earlier =
             std::ranges::any_of(former, [&](const sha256_digest& one) { return *found == scope_now(ssl, there, one); });
-        if (!earlier && there.in_client_hello) return;
+        if (!earlier && there.sends_extension) return;
     }
     SSL_set_session(ssl, nullptr);
 }
 
 // In the ClientHello: what would be resumed is of this scope, and a new session will be.
-std::optional<alert> settle_session(SSL* ssl, const attached& there, connection& kept) {
-    kept.scope = scope_now(ssl, there, kept.credentials_digest);
+std::optional<alert> settle_session(SSL* ssl, const attached_client& there, client_record& record) {
+    record.scope = scope_now(ssl, there, record.credentials_digest);
     SSL_SESSION* session = SSL_get_session(ssl);
     if (session == nullptr) return std::nullopt;
     const auto found = scope_in(*session);
     if (SSL_SESSION_is_resumable(session) != 1) {
-        if (!found) mark_session(*session, *kept.scope);
+        if (!found) mark_session(*session, *record.scope);
         return std::nullopt;
     }
-    if (found == kept.scope) return std::nullopt;
+    if (found == record.scope) return std::nullopt;
+    SSL_set_session(ssl, nullptr); // the alert would spoil it, and it is good for its own client
     raise(found ? "the session to be resumed is another client's: another credential, flag, name, trust or label; key "
                   "sessions on client::scope"
                 : "the session to be resumed has no mark of this client; hand sessions to client::resume");
-    return no_alert;
+    return SSL_AD_INTERNAL_ERROR;
 }
 
 // Whom OpenSSL calls: the SSL's own info callback hides that of the SSL_CTX.
-overrides::info_callback called_first(const SSL* ssl) noexcept {
+info_callback called_first(const SSL* ssl) noexcept {
     const auto of_ssl = SSL_get_info_callback(ssl);
     return of_ssl != nullptr ? of_ssl : SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
 }
 
 // One that has told us of the handshake's start calls ours itself.
-void watch(SSL* ssl, connection& kept) noexcept {
+void watch(SSL* ssl, client_record& record) noexcept {
     const auto there = called_first(ssl);
-    if (there == on_client_event || std::exchange(kept.told_of_start, false)) return;
-    kept.client_info = there;
+    if (there == on_client_event || std::exchange(record.told_of_start, false)) return;
+    record.info = there;
     SSL_set_info_callback(ssl, on_client_event);
 }
 
-void tell(const SSL* ssl, const attached& there) {
-    if (there.client->policy.observe) there.client->policy.observe(*ssl, client_outcome_of(*ssl));
+void tell(const SSL* ssl, const attached_client& there) {
+    if (there.of->policy.observe) there.of->policy.observe(*ssl, client_outcome_of(*ssl));
 }
 
-void note(SSL* ssl, const attached& there, int event, int value) {
+void note(SSL* ssl, const attached_client& there, int event, int value) {
     const bool fatal = (event & SSL_CB_ALERT) != 0 && value >> 8 == SSL3_AL_FATAL;
     if (event == SSL_CB_HANDSHAKE_START) {
-        connection_for(ssl).told_of_start = true;
+        client_record::make(ssl).told_of_start = true;
         if (SSL_in_before(ssl) == 1) leave_out_session(ssl, there);
     } else if (event == SSL_CB_HANDSHAKE_DONE && after_handshake(ssl)) {
         // Where the server did not resume what was presented, OpenSSL began a session anew. Tickets are copies of it.
         SSL_SESSION* session = SSL_get_session(ssl);
-        connection& kept = record_of(ssl);
-        answer_is_out(ssl, kept);
-        if (session != nullptr && SSL_session_reused(ssl) != 1 && kept.scope && !scope_in(*session))
-            mark_session(*session, *kept.scope);
+        client_record& record = record_of(ssl);
+        answer_is_out(ssl, record);
+        if (session != nullptr && SSL_session_reused(ssl) != 1 && record.scope && !scope_in(*session))
+            mark_session(*session, *record.scope);
         tell(ssl, there);
     } else if (event == SSL_CB_CONNECT_EXIT && after_handshake(ssl)) {
         // A message after the handshake was read. The first ticket says that the server has judged.
-        connection& kept = record_of(ssl);
-        if (SSL_is_init_finished(ssl) == 1) answer_is_out(ssl, kept);
-        if (kept.client.ticket || SSL_session_reused(ssl) == 1 || SSL_SESSION_has_ticket(SSL_get_session(ssl)) != 1)
+        client_record& record = record_of(ssl);
+        if (SSL_is_init_finished(ssl) == 1) answer_is_out(ssl, record);
+        if (record.facts.ticket || SSL_session_reused(ssl) == 1 || SSL_SESSION_has_ticket(SSL_get_session(ssl)) != 1)
             return;
-        kept.client.ticket = true;
+        record.facts.ticket = true;
         tell(ssl, there);
     } else if (fatal) {
-        connection& kept = record_of(ssl);
-        if (event == SSL_CB_READ_ALERT) kept.client.alert = static_cast<std::uint8_t>(value & 0xff);
+        client_record& record = record_of(ssl);
+        if (event == SSL_CB_READ_ALERT) record.facts.alert = static_cast<std::uint8_t>(value & 0xff);
         // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
-        if (event == SSL_CB_WRITE_ALERT) answer_is_out(ssl, kept);
+        if (event == SSL_CB_WRITE_ALERT) answer_is_out(ssl, record);
         tell(ssl, there);
     }
 }
@@ -171,24 +168,24 @@ void note(SSL* ssl, const attached& there, int event, int value) {
 } // namespace
 
 std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags) {
-    connection& kept = record_of(ssl);
-    const attached* there = client_of(ssl);
-    const flag_number ours = there != nullptr ? there->client->policy.flag : request_client_auth;
-    const violation broken = judge({role::client, in, flags, kept.client.proposed, ours});
+    client_record& record = record_of(ssl);
+    const attached_client* there = attached_client::on(ssl);
+    const flag_number ours = there != nullptr ? there->of->policy.flag : request_client_auth;
+    const violation broken = judge({role::client, in, flags, record.facts.proposed, ours});
     if (broken != violation::none) {
         raise(std::string("tls_flags in ") += std::string(name_of(in)) += ": " + std::string(text_of(broken)));
         return SSL_AD_ILLEGAL_PARAMETER;
     }
     //= FLAG-10
-    kept.client.server_flags = kept.client.server_flags | flags;
+    record.facts.server_flags = record.facts.server_flags | flags;
     if (in != message::certificate_request || there == nullptr || !flags.contains(ours)) return std::nullopt;
 
-    kept.client.acknowledged_now = true;
-    const credential_set& credentials = credentials_of(ssl, kept, *there->client);
+    record.facts.acknowledged_now = true;
+    const credential_set& credentials = credentials_of(ssl, record, *there->of);
     //= RCA-5
-    if (!credentials.all.empty() && there->client->policy.when_unsatisfiable == unsatisfiable::close &&
+    if (!credentials.all.empty() && there->of->policy.when_unsatisfiable == unsatisfiable::close &&
         fitting(ssl, credentials) == nullptr) {
-        kept.client.requested = kept.client.acknowledged = true;
+        record.facts.requested = record.facts.acknowledged = true;
         raise("the CertificateRequest's authorities or algorithms cannot be met, and the policy says to close (RCA-5)");
         return SSL_AD_HANDSHAKE_FAILURE;
     }
@@ -197,31 +194,31 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
 
 std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
     if (what != message::client_hello) return std::nullopt;
-    const attached* there = client_of(ssl);
+    const attached_client* there = attached_client::on(ssl);
     if (there == nullptr) return std::nullopt;
-    connection& kept = record_of(ssl);
+    client_record& record = record_of(ssl);
     // Around a HelloRetryRequest the record is the same, and so are the flags.
     //= TLS-1
-    if (kept.credentials == nullptr) {
-        const client_policy& policy = there->client->policy;
+    if (record.credentials == nullptr) {
+        const client_policy& policy = there->of->policy;
         //= RCA-6
-        kept.client.why = credentials_of(ssl, kept, *there->client).offered(policy.offer, now());
-        kept.client.offered = kept.client.why == withheld::nothing;
+        record.facts.why = credentials_of(ssl, record, *there->of).offered(policy.offer, now());
+        record.facts.offered = record.facts.why == withheld::nothing;
         //= RCA-1
         //= FLAG-10
-        kept.client.proposed = policy.further_flags;
-        if (kept.client.offered) kept.client.proposed.insert(policy.flag);
-        watch(ssl, kept);
+        record.facts.proposed = policy.further_flags;
+        if (record.facts.offered) record.facts.proposed.insert(policy.flag);
+        watch(ssl, record);
     }
-    if (const auto failed = settle_session(ssl, *there, kept)) return failed;
-    out = kept.client.proposed;
+    if (const auto failed = settle_session(ssl, *there, record)) return failed;
+    out = record.facts.proposed;
     return std::nullopt;
 }
 
 int answer_request(SSL* ssl, void*) {
-    const attached* there = client_of(ssl);
+    const attached_client* there = attached_client::on(ssl);
     if (there == nullptr) return 1;
-    const client_policy& policy = there->client->policy;
+    const client_policy& policy = there->of->policy;
     const bool is_client = SSL_is_server(ssl) == 0;
     // The application's callback finds what is its own.
     const auto give_back = [&] {
@@ -237,19 +234,19 @@ int answer_request(SSL* ssl, void*) {
     }
     if (!is_client) return 1;
     return fence(0, [&] {
-        connection& kept = record_of(ssl);
-        client_exchange& exchange = kept.client;
+        client_record& record = record_of(ssl);
+        client_facts& facts = record.facts;
         // No CertificateRequest with the extension was parsed before this call: it came without the flag.
-        exchange.acknowledged = std::exchange(exchange.acknowledged_now, false);
-        exchange.requested = exchange.answered = true;
-        const credential_set& credentials = credentials_of(ssl, kept, *there->client);
+        facts.acknowledged = std::exchange(facts.acknowledged_now, false);
+        facts.requested = facts.answered = true;
+        const credential_set& credentials = credentials_of(ssl, record, *there->of);
         const auto present = [&](const loaded_credential* credential) {
-            kept.own.present(ssl, credential);
-            exchange.presented = credential != nullptr;
+            record.own.present(ssl, credential);
+            facts.presented = credential != nullptr;
             return 1;
         };
         //= RCA-12
-        if (exchange.acknowledged) {
+        if (facts.acknowledged) {
             //= RCA-4
             const bool whatever = policy.when_unsatisfiable == unsatisfiable::present;
             return present(whatever ? presentable(ssl, credentials) : fitting(ssl, credentials));
@@ -257,10 +254,9 @@ int answer_request(SSL* ssl, void*) {
         //= RCA-3
         if (policy.when_unacknowledged == unacknowledged::present) return present(presentable(ssl, credentials));
         if (policy.when_unacknowledged == unacknowledged::empty) return present(nullptr);
-        exchange.presented = false;
-        kept.own.leave_out(ssl, [&](const own_certificate& one) {
-            return is_ours(*there->client, one.certificate.get(), one.key.get());
-        });
+        facts.presented = false;
+        record.own.leave_out(
+            ssl, [&](const own_certificate& one) { return is_ours(*there->of, one.certificate.get(), one.key.get()); });
         return 1;
     });
 }
@@ -270,8 +266,8 @@ void on_client_event(const SSL* watched, int event, int value) {
     thread_local const SSL* passing_on = nullptr;
     if (passing_on == watched) return;
     SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
-    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
-    const bool ours = there != nullptr && there->client != nullptr && SSL_is_server(ssl) == 0;
+    const attached_client* there = attached_client::on(ssl);
+    const bool ours = there != nullptr && SSL_is_server(ssl) == 0;
     if (ours) {
         // An info callback can fail nothing: a session stays without mark then, or the ClientHello fails over it.
         ERR_set_mark();
@@ -281,9 +277,9 @@ void on_client_event(const SSL* watched, int event, int value) {
         });
         ERR_pop_to_mark();
     }
-    const connection* kept = connection_of(ssl);
-    const auto of_ssl = kept != nullptr ? kept->client_info : nullptr;
-    const auto next = of_ssl != nullptr ? of_ssl : there != nullptr ? there->client_info : nullptr;
+    const client_record* record = client_record::on(ssl);
+    const auto of_ssl = record != nullptr ? record->info : nullptr;
+    const auto next = of_ssl != nullptr ? of_ssl : there != nullptr ? there->info : nullptr;
     // The one that OpenSSL calls first has called ours.
     if (next != nullptr && next != on_client_event && next != called_first(ssl)) {
         const SSL* const outer = std::exchange(passing_on, watched);
@@ -293,19 +289,19 @@ void on_client_event(const SSL* watched, int event, int value) {
     // A provider may want to ask somebody when it signs, between two states.
     //= RCA-7
     if (ours && (event & (SSL_CB_LOOP | SSL_CB_EXIT)) != 0)
-        no_prompt_in_handshake((event & SSL_CB_LOOP) != 0 && kept != nullptr && kept->client.presented &&
-                               kept->own.changed());
+        no_prompt_in_handshake((event & SSL_CB_LOOP) != 0 && record != nullptr && record->facts.presented &&
+                               record->own.changed());
 }
 
 //= RCA-7
 int supply_certificate(SSL* ssl, X509** certificate, EVP_PKEY** key) {
-    const connection* kept = connection_of(ssl);
-    if (kept != nullptr && kept->own.changed()) return 0;
-    const attached* there = attached_to(SSL_get_SSL_CTX(ssl));
+    const client_record* record = client_record::on(ssl);
+    if (record != nullptr && record->own.changed()) return 0;
+    const attached_client* there = attached_client::on(ssl);
     if (there == nullptr || there->client_cert_cb == nullptr) return 0;
     const int result = there->client_cert_cb(ssl, certificate, key);
-    if (result != 1 || there->client == nullptr) return result;
-    if (fence(0, [&] { return is_ours(*there->client, *certificate, *key) ? 0 : 1; }) == 1) return 1;
+    if (result != 1) return result;
+    if (fence(0, [&] { return is_ours(*there->of, *certificate, *key) ? 0 : 1; }) == 1) return 1;
     X509_free(std::exchange(*certificate, nullptr));
     EVP_PKEY_free(std::exchange(*key, nullptr));
     return 0;

@@ -3,12 +3,20 @@
 
 // The client's side of the handshake.
 
-#include "../server/handshake.hpp"
+#include "../../wire/rules.hpp"
+
+#include <openssl/ssl.h>
+
+#include <optional>
 
 namespace reqauth::detail {
 
-/// As server_received and server_sends, for the client.
+/// client_received takes in a well-formed extension. Gives an alert to fail with, after saying why in the error queue.
+/// Throws for internal_error.
 [[nodiscard]] std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags);
+
+/// client_sends is asked before a ClientHello. `out` is what goes into it; empty: nothing. Gives an alert to fail with.
+/// Throws for internal_error.
 [[nodiscard]] std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out);
 
 /// answer_request is the certificate callback: it runs for each CertificateRequest, after its extensions

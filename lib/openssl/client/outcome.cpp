@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/client.hpp>
 
-#include "../connection.hpp"
+#include "../base/handshake.hpp"
+#include "record.hpp"
 
 #include <algorithm>
 
@@ -55,23 +56,23 @@ client_outcome::verdict judged(const SSL& ssl, const client_outcome& outcome) no
 
 client_outcome client_outcome_of(const SSL& ssl) noexcept {
     client_outcome outcome;
-    const connection* kept = connection_of(&ssl);
-    if (kept == nullptr || SSL_is_server(&ssl) == 1 || kept->client.client_random != client_random_of(&ssl))
+    const client_record* record = client_record::on(&ssl);
+    if (record == nullptr || SSL_is_server(&ssl) == 1 || record->facts.client_random != client_random_of(&ssl))
         return outcome;
-    const client_exchange& exchange = kept->client;
-    outcome.offered = exchange.offered;
-    outcome.withheld = exchange.why;
-    outcome.requested = exchange.requested;
-    outcome.acknowledged = exchange.acknowledged;
+    const client_facts& facts = record->facts;
+    outcome.offered = facts.offered;
+    outcome.withheld = facts.why;
+    outcome.requested = facts.requested;
+    outcome.acknowledged = facts.acknowledged;
     outcome.resumed = SSL_session_reused(&ssl) == 1;
-    outcome.alert_received = exchange.alert;
-    outcome.server_flags = exchange.server_flags;
-    if (exchange.answered) {
+    outcome.alert_received = facts.alert;
+    outcome.server_flags = facts.server_flags;
+    if (facts.answered) {
         // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
         int signature = NID_undef;
         const bool signed_it = SSL_get_signature_nid(const_cast<SSL*>(&ssl), &signature) == 1; // NOLINT: it only reads
         using answer = client_outcome::answer;
-        outcome.sent = !signed_it ? answer::empty : exchange.presented ? answer::flag : answer::other;
+        outcome.sent = !signed_it ? answer::empty : facts.presented ? answer::flag : answer::other;
     }
     outcome.judged = judged(ssl, outcome);
     return outcome;

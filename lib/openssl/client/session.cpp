@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
-#include "certificates.hpp"
 #include "../base/fence.hpp"
-#include "../base/hash.hpp"
 #include "../base/pem.hpp"
+#include "certificates.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
 #include <new>
@@ -14,12 +15,11 @@ namespace reqauth::detail {
 
 namespace {
 
-void free_digest(void*, void* kept, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<sha256_digest*>(kept); }
-
-int slot() noexcept {
-    static const int index = X509_STORE_get_ex_new_index(0, nullptr, nullptr, nullptr, free_digest);
-    return index;
-}
+/// store_digest is what a store was when it was first asked for.
+struct store_digest {
+    sha256_digest octets;
+};
+using seen = slot<X509_STORE, store_digest>;
 
 struct locked {
     explicit locked(X509_STORE* to_lock) : store(to_lock) { X509_STORE_lock(store); }
@@ -34,12 +34,10 @@ void add_parameters(hash& all, X509_VERIFY_PARAM* parameters);
 // Over the certificates in a store, in whatever order they came, and its parameters, as they were when it was first asked
 // for: a lookup in a directory adds to them with each certificate that it finds, and that is no other trust. libcurl sets
 // flags on its store in the first handshake, too.
-sha256_digest digest_of(X509_STORE* store) {
-    if (slot() < 0) throw error(errc::openssl, "no ex_data slot is to be had on X509_STORE" + drain_errors());
-    const auto seen = [&] { return static_cast<const sha256_digest*>(X509_STORE_get_ex_data(store, slot())); };
+sha256_digest digest_of_store(X509_STORE* store) {
     {
         const locked store_locked(store);
-        if (const sha256_digest* before = seen()) return *before;
+        if (const auto* before = seen::of(store)) return before->octets;
     }
     const certificates_handle held(X509_STORE_get1_all_certs(store));
     if (held == nullptr) throw error(errc::openssl, "the trust store cannot be read" + drain_errors());
@@ -49,12 +47,10 @@ sha256_digest digest_of(X509_STORE* store) {
     hash all("libreqauth client trust 1");
     for (const sha256_digest& one : anchors) all.add(one);
     add_parameters(all, X509_STORE_get0_param(store));
-    auto made = std::make_unique<sha256_digest>(all.end());
+    auto made = std::make_unique<store_digest>(store_digest{all.end()});
     const locked store_locked(store);
-    if (const sha256_digest* before = seen()) return *before;
-    if (X509_STORE_set_ex_data(store, slot(), made.get()) != 1)
-        throw error(errc::openssl, "the trust store's digest cannot be kept");
-    return *made.release(); // the store owns it now
+    if (const auto* before = seen::of(store)) return before->octets;
+    return seen::keep(store, std::move(made)).octets;
 }
 
 // OpenSSL gives null for no address, and where it has no memory for the text.
@@ -115,7 +111,7 @@ void add_own_certificates(hash& all, SSL* ssl) {
     X509_STORE* chains = nullptr;
     SSL_get0_chain_cert_store(ssl, &chains);
     all.number(chains != nullptr);
-    if (chains != nullptr) all.add(digest_of(chains));
+    if (chains != nullptr) all.add(digest_of_store(chains));
 }
 
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
@@ -139,7 +135,7 @@ constexpr std::string_view tag = "reqauthC";
 
 } // namespace
 
-sha256_digest digest_of(const std::vector<credential>& credentials) {
+sha256_digest digest_of_credentials(const std::vector<credential>& credentials) {
     hash all("libreqauth credentials 1");
     all.number(credentials.size());
     for (const credential& one : credentials) {
@@ -153,7 +149,7 @@ sha256_digest digest_of(const std::vector<credential>& credentials) {
     return all.end();
 }
 
-sha256_digest digest_of(const SSL& connection, const attached& there) {
+sha256_digest digest_of_connection(const SSL& connection, const attached_client& there) {
     SSL* ssl = const_cast<SSL*>(&connection); // NOLINT: OpenSSL's getters take it so
     hash all("libreqauth client connection 2");
     all.number(static_cast<std::uint64_t>(SSL_get_verify_mode(ssl)));
@@ -166,10 +162,10 @@ sha256_digest digest_of(const SSL& connection, const attached& there) {
     SSL_get0_verify_cert_store(ssl, &store);
     if (store == nullptr) store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
     all.number(store != nullptr);
-    if (store != nullptr) all.add(digest_of(store));
+    if (store != nullptr) all.add(digest_of_store(store));
     add_own_certificates(all, ssl);
     all.number(there.client_cert_cb != nullptr);
-    all.number(there.client->policy.chained_certificate_callback.function != nullptr);
+    all.number(there.of->policy.chained_certificate_callback.function != nullptr);
     add_certificate_types(all, ssl);
     return all.end();
 }

@@ -3,20 +3,20 @@
 
 // Which sessions of a client may serve for which connections: the scope, and the mark that carries it.
 
-#include "../context.hpp"
 #include "credential_load.hpp"
+#include "side.hpp"
 
 #include <optional>
 #include <vector>
 
 namespace reqauth::detail {
 
-/// digest_of is over the credentials of a client, in their order. Throws error{openssl}.
-[[nodiscard]] sha256_digest digest_of(const std::vector<credential>& credentials);
+/// digest_of_credentials is over a client's, in their order. Throws error{openssl}.
+[[nodiscard]] sha256_digest digest_of_credentials(const std::vector<credential>& credentials);
 
-/// digest_of is over what an SSL of `there` trusts and presents of its own, as far as OpenSSL lets it be read. Throws
+/// digest_of_connection is over what an SSL of `there` trusts and presents of its own, as far as OpenSSL lets it be read. Throws
 /// error{openssl}.
-[[nodiscard]] sha256_digest digest_of(const SSL& ssl, const attached& there);
+[[nodiscard]] sha256_digest digest_of_connection(const SSL& ssl, const attached_client& there);
 
 /// scope_of puts them together with the client's policy. Throws error{openssl}.
 [[nodiscard]] client_scope scope_of(const client_policy& policy, const sha256_digest& credentials,

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/server.hpp>
 
-#include "../context.hpp"
 #include "../base/fence.hpp"
+#include "../extension.hpp"
+#include "../trust/trust_store.hpp"
+#include "hello.hpp"
 #include "probe.hpp"
 #include "session.hpp"
-#include "handshake.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
+#include <atomic>
 
 namespace reqauth {
 
 using namespace detail;
 
 namespace {
+
+std::atomic<std::uint64_t> numbers = 1; // of SSL_CTXs, whatever server they belong to
 
 void check_versions(SSL_CTX& context, SSL* probe, const server_options& options) {
     const auto highest = SSL_get_max_proto_version(probe);
@@ -25,10 +31,11 @@ void check_versions(SSL_CTX& context, SSL* probe, const server_options& options)
     // can only serve TLS 1.2 would then fail clients that it served before.
     //= RCA-15
     if (negotiates_tls13(context)) return;
-    throw error(errc::unsuitable_context,
-                "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
-                "negotiate it even so; load one that can before attach, or say certificate_is_chosen_by_callback if a "
-                "servername, certificate or PSK callback does without");
+    throw error(
+        errc::unsuitable_context,
+        "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
+        "negotiate it even so; load one that can before attach, or say certificate_is_chosen_by_callback if a "
+        "servername, certificate or PSK callback does without");
 }
 
 std::string listed(const std::vector<extension_type>& types) {
@@ -83,7 +90,8 @@ std::optional<std::string> ignored_here(const SSL_CTX& context, const server_pol
         return "the flag is ignored on this SSL_CTX, since it asks customers for a certificate (its verify mode); set "
                "beside_customers if the code there tells agents from customers, by peer_of or SSL_get_verify_result";
     if ((mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 && !policy.beside_required)
-        return "the flag is ignored on this SSL_CTX, since it requires a certificate of everyone; set beside_required if "
+        return "the flag is ignored on this SSL_CTX, since it requires a certificate of everyone; set beside_required "
+               "if "
                "agents may come in there";
     return std::nullopt;
 }
@@ -112,9 +120,9 @@ void check_policy(const server_policy& policy) {
                         " trust anchors do not fit into a CertificateRequest; set ca_names to false");
 }
 
-policies::entry entry_of(const std::shared_ptr<attached_policy>& where, server_policy policy) {
-    const sha256_digest digest = digest_of(policy);
-    return {where, std::make_shared<const server_policy>(std::move(policy)), digest};
+policies::entry entry_of(const std::shared_ptr<attached_server>& where, server_policy policy) {
+    const sha256_digest digest = digest_of_policy(policy);
+    return {where->number, where, std::make_shared<const server_policy>(std::move(policy)), digest};
 }
 
 // Without those of SSL_CTXs that are gone.
@@ -125,7 +133,7 @@ std::vector<policies::entry> living(std::vector<policies::entry> entries) {
 
 std::shared_ptr<const policies> policies_of(const server_options& options, std::vector<policies::entry> entries) {
     auto made = std::make_shared<policies>();
-    made->digest = digest_of(options, entries);
+    made->digest = digest_of_policies(options, entries);
     made->refuse_early_data =
         std::ranges::any_of(entries, [](const policies::entry& one) { return one.policy->refuse_early_data; });
     made->entries = std::move(entries);
@@ -134,71 +142,74 @@ std::shared_ptr<const policies> policies_of(const server_options& options, std::
 
 } // namespace
 
-const policies::entry* detail::policies::find(const attached_policy* where) const noexcept {
-    const auto found = std::ranges::find_if(entries, [&](const entry& one) { return one.where.lock().get() == where; });
-    return found != entries.end() ? &*found : nullptr;
+const policies::entry* detail::policies::find(std::uint64_t number) const noexcept {
+    const auto found = std::ranges::lower_bound(entries, number, {}, &entry::number);
+    return found != entries.end() && found->number == number ? &*found : nullptr;
 }
 
-server::server(server_options options) : listener_(std::make_shared<listener>()) {
+server::server(server_options options) : side_(std::make_shared<server_side>()) {
     check_numbers(options.flag, options.extension);
     constexpr std::chrono::seconds most = std::chrono::hours(7 * 24);
     if (options.max_session_age.count() < 0 || options.max_session_age > most)
         throw error(errc::contradiction,
                     "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows");
-    listener_->options = std::move(options);
+    side_->options = std::move(options);
 }
 
 attachment server::attach(SSL_CTX& context, server_policy policy) {
-    const server_options& options = listener_->options;
+    const server_options& options = side_->options;
     check_policy(policy);
     const ssl_handle probe = probe_of(context);
     check_versions(context, probe.get(), options);
-    const attached* there = attached_to(&context);
-    if (there != nullptr && there->server != nullptr)
+    if (attached_server::on(&context) != nullptr)
         throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
 
-    const std::lock_guard one_at_a_time(listener_->changing);
+    const std::lock_guard one_at_a_time(side_->changing);
     auto extensions = extensions_of(context);
     std::erase(extensions, options.extension); // ours: an earlier client may have registered it
-    if (listener_->extensions && *listener_->extensions != extensions)
+    if (side_->extensions && *side_->extensions != extensions)
         throw error(errc::unequal_extensions,
                     "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
                     "memory when it switches between others: this one has " +
-                        listed(extensions) + ", the first has " + listed(*listener_->extensions) +
+                        listed(extensions) + ", the first has " + listed(*side_->extensions) +
                         "; register the same on each, before attach");
     attachment result;
     result.warnings = warnings_of(context, policy);
 
-    attached sides;
-    sides.server = std::make_shared<attached_policy>(attached_policy{&context, listener_});
-    sides.extension = options.extension;
-    sides.in_client_hello = true;
-    auto entries = living(listener_->current()->entries);
-    entries.push_back(entry_of(sides.server, std::move(policy)));
+    const auto place = std::make_shared<attached_server>(attached_server{&context, side_, numbers++});
+    auto entries = living(side_->current()->entries);
+    entries.push_back(entry_of(place, std::move(policy)));
     auto next = policies_of(options, std::move(entries));
-    attach_to(context, sides);
+    using places = slot<SSL_CTX, std::shared_ptr<attached_server>>;
+    places::keep(&context, std::make_unique<std::shared_ptr<attached_server>>(place));
+    try {
+        register_extension(context, options.extension, true);
+    } catch (...) {
+        places::drop(&context);
+        throw;
+    }
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
     // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs
     // does. So each has it: it never is on the wire, and nothing is registered twice.
     SSL_CTX_add_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp,
                            SSL_EXT_TLS_ONLY | SSL_EXT_TLS1_2_SERVER_HELLO, nullptr, nullptr, nullptr, nullptr, nullptr);
-    listener_->publish(std::move(next));
-    listener_->extensions = std::move(extensions);
-    result.handle = sides.server;
+    side_->publish(std::move(next));
+    side_->extensions = std::move(extensions);
+    result.handle = place;
     return result;
 }
 
 //= SEC-4
 std::vector<std::string> server::replace(std::vector<replacement> replacements) {
-    const std::lock_guard one_at_a_time(listener_->changing);
+    const std::lock_guard one_at_a_time(side_->changing);
     std::vector<std::string> warnings;
-    std::vector<const attached_policy*> named;
-    auto entries = living(listener_->current()->entries);
+    std::vector<const attached_server*> named;
+    auto entries = living(side_->current()->entries);
     for (replacement& one : replacements) {
         const auto where = one.where.handle.lock();
         if (where == nullptr)
             throw error(errc::contradiction, "replace: the SSL_CTX of an attachment is gone; leave it out");
-        if (where->of != listener_)
+        if (where->of != side_)
             throw error(errc::contradiction,
                         "replace: an attachment is another server's; each server replaces its own");
         if (std::ranges::find(named, where.get()) != named.end())
@@ -209,7 +220,7 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
         for (policies::entry& entry : entries)
             if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
     }
-    listener_->publish(policies_of(listener_->options, std::move(entries)));
+    side_->publish(policies_of(side_->options, std::move(entries)));
     return warnings;
 }
 

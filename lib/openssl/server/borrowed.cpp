@@ -2,8 +2,7 @@
 #include "borrowed.hpp"
 
 #include "../base/fence.hpp"
-#include "session.hpp"
-#include "handshake.hpp"
+#include "../base/hash.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -43,7 +42,7 @@ names own_list(const STACK_OF(X509_NAME) * of_ssl, const STACK_OF(X509_NAME) * o
 int no_verify_callback(int ok, X509_STORE_CTX*) { return ok; }
 
 // Gives the list to a setter that takes ownership. False: there is no memory for the copy.
-template <class Setter> bool give_back(SSL* ssl, const names& list, Setter setter) noexcept {
+template <class Setter> bool set_list(SSL* ssl, const names& list, Setter setter) noexcept {
     STACK_OF(X509_NAME)* copy = list != nullptr ? SSL_dup_CA_list(list.get()) : nullptr;
     if (list != nullptr && copy == nullptr) return false;
     setter(ssl, copy);
@@ -68,21 +67,22 @@ bool knows_dane(SSL* ssl) noexcept {
 
 } // namespace
 
-void overrides::watch(SSL* ssl) noexcept {
+void borrowed::watch(SSL* ssl, info_callback ours) noexcept {
     if (watching_) return;
     watching_ = true;
+    ours_ = ours;
     const info_callback current = SSL_get_info_callback(ssl);
-    if (current == on_handshake_event) return;
+    if (current == ours_) return;
     before_ = info_;
     info_ = current;
-    SSL_set_info_callback(ssl, on_handshake_event);
+    SSL_set_info_callback(ssl, ours_);
 }
 
-void overrides::pass_on(const SSL* ssl, int event, int value) noexcept {
+void borrowed::pass_on(const SSL* ssl, int event, int value) noexcept {
     const info_callback of_context = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
     const info_callback own = passing_on() ? before_ : info_;
     const info_callback next = own != nullptr ? own : of_context;
-    if (next == nullptr || next == on_handshake_event || next == passed_to_ || passed_twice_) return;
+    if (next == nullptr || next == ours_ || next == passed_to_ || passed_twice_) return;
     const info_callback outer = std::exchange(passed_to_, next);
     passed_twice_ = outer != nullptr;
     next(ssl, event, value);
@@ -90,40 +90,40 @@ void overrides::pass_on(const SSL* ssl, int event, int value) noexcept {
     passed_to_ = outer;
 }
 
-void overrides::stop_tickets(SSL* ssl) noexcept {
+void borrowed::stop_tickets(SSL* ssl) noexcept {
     if (tickets_stopped_) return;
     tickets_ = SSL_get_num_tickets(ssl);
     SSL_set_num_tickets(ssl, 0);
     tickets_stopped_ = true;
 }
 
-void overrides::allow_tickets(SSL* ssl) noexcept {
+void borrowed::allow_tickets(SSL* ssl) noexcept {
     if (tickets_stopped_ && SSL_get_num_tickets(ssl) == 0) SSL_set_num_tickets(ssl, tickets_);
     tickets_stopped_ = false;
 }
 
-void overrides::resume_within(SSL* ssl, std::span<const unsigned char> scope) {
+void borrowed::resume_within(SSL* ssl, std::span<const unsigned char> scope) {
     if (SSL_set_session_id_context(ssl, scope.data(), static_cast<unsigned int>(scope.size())) != 1)
         throw error(errc::openssl, "the session id context cannot be set");
     id_context_replaced_ = true;
 }
 
-void overrides::resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context) {
+void borrowed::resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context) {
     if (!id_context_replaced_) return;
     const sha256_digest nothing = unmatchable();
     resume_within(ssl, id_context.empty() ? std::span<const unsigned char>(nothing) : id_context);
     id_context_replaced_ = id_context.empty();
 }
 
-void overrides::refuse_early_data(SSL* ssl) noexcept {
+void borrowed::refuse_early_data(SSL* ssl) noexcept {
     if (early_data_refused_) return;
     max_early_data_ = SSL_get_max_early_data(ssl);
     SSL_set_max_early_data(ssl, 0);
     early_data_refused_ = true;
 }
 
-void overrides::ask(SSL* ssl, const certificate_request& request) {
-    if (!handshake_ended(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
+void borrowed::take(SSL* ssl, const certificate_request& request) {
+    if (!give_back(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
     dane_ = knows_dane(ssl);
     const names client_ca_names =
         own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
@@ -141,7 +141,6 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
         throw error(errc::openssl, "the trust store cannot be set");
 
     asking_ = true;
-    asked_ = true;
     parameters_ = own_parameters;
     verify_flags_ = X509_VERIFY_PARAM_get_flags(SSL_get0_param(ssl));
     client_ca_names_ = client_ca_names;
@@ -161,13 +160,13 @@ void overrides::ask(SSL* ssl, const certificate_request& request) {
     our_verify_ = request.verify;
     SSL_set_verify(ssl, our_mode_, our_verify_);
     if (!set) {
-        handshake_ended(ssl);
+        give_back(ssl);
         throw error(errc::openssl, "the verify parameters cannot be set");
     }
 }
 
 //= SEC-2
-bool overrides::handshake_ended(SSL* ssl) noexcept {
+bool borrowed::give_back(SSL* ssl) noexcept {
     if (!asking_) return true;
     ERR_set_mark();
     X509_STORE* store = nullptr;
@@ -175,8 +174,8 @@ bool overrides::handshake_ended(SSL* ssl) noexcept {
     const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&
                      (store != our_store_ || SSL_set1_verify_cert_store(ssl, store_.get()) == 1) &&
                      (SSL_get_client_CA_list(ssl) != our_client_ca_names_ ||
-                      give_back(ssl, client_ca_names_, SSL_set_client_CA_list)) &&
-                     (SSL_get0_CA_list(ssl) != our_ca_names_ || give_back(ssl, ca_names_, SSL_set0_CA_list));
+                      set_list(ssl, client_ca_names_, SSL_set_client_CA_list)) &&
+                     (SSL_get0_CA_list(ssl) != our_ca_names_ || set_list(ssl, ca_names_, SSL_set0_CA_list));
     ERR_pop_to_mark();
     if (!all) {
         SSL_set_verify(ssl, SSL_get_verify_mode(ssl), refuse_everybody);
@@ -199,10 +198,7 @@ bool overrides::handshake_ended(SSL* ssl) noexcept {
     return true;
 }
 
-void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept {
-    handshake_ended(ssl);
-    if (asked_) SSL_set_verify_result(ssl, X509_V_OK); // as before a first handshake, not as the last left it
-    asked_ = false;
+void borrowed::start_over(SSL* ssl, std::span<const unsigned char> id_context) noexcept {
     allow_tickets(ssl);
     if (early_data_refused_ && SSL_get_max_early_data(ssl) == 0) SSL_set_max_early_data(ssl, max_early_data_);
     early_data_refused_ = false;
@@ -210,8 +206,16 @@ void overrides::handshake_begins(SSL* ssl, std::span<const unsigned char> id_con
         SSL_set_session_id_context(ssl, id_context.data(), static_cast<unsigned int>(id_context.size()));
         id_context_replaced_ = false;
     }
+    // OpenSSL has left there what a session said that was looked at. It is no result of this handshake.
+    //= SEC-8
+    SSL_set_verify_result(ssl, X509_V_OK);
+}
+
+void borrowed::give_back_all(SSL* ssl, std::span<const unsigned char> id_context) noexcept {
+    give_back(ssl);
+    start_over(ssl, id_context);
     // Only our own is taken away: the application may have set another since.
-    if (SSL_get_info_callback(ssl) == on_handshake_event) {
+    if (SSL_get_info_callback(ssl) == ours_) {
         SSL_set_info_callback(ssl, info_);
         info_ = before_ = nullptr;
     }

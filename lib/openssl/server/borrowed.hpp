@@ -20,21 +20,23 @@ struct certificate_request {
     SSL_verify_cb verify;
 };
 
-/// overrides keeps the application's own settings of one SSL while the library's are in force.
-class overrides {
+/// borrowed keeps the application's own settings of one SSL while the library's are in force.
+class borrowed {
 public:
     /// for_duplicate is what goes with a copy of the SSL: SSL_dup copies settings, so it copies this too. The objects are
     /// shared.
-    [[nodiscard]] overrides for_duplicate() const {
-        overrides copy = *this;
+    [[nodiscard]] borrowed for_duplicate() const {
+        borrowed copy = *this;
         copy.passed_to_ = nullptr;
         copy.passed_twice_ = false;
         return copy;
     }
 
-    /// watch makes the SSL's info callback tell us when a handshake starts and ends. The application's
-    /// own goes on being called, that of the SSL or of the SSL_CTX.
-    void watch(SSL* ssl) noexcept;
+    using info_callback = void (*)(const SSL*, int, int);
+
+    /// watch makes `ours` the SSL's info callback, which learns when a handshake starts and ends. The application's own
+    /// goes on being called, that of the SSL or of the SSL_CTX.
+    void watch(SSL* ssl, info_callback ours) noexcept;
 
     /// stop_tickets issues none on this SSL until its next handshake.
     void stop_tickets(SSL* ssl) noexcept;
@@ -54,32 +56,34 @@ public:
     /// refuse_early_data rejects it in this handshake, and in those of the tickets issued in it.
     void refuse_early_data(SSL* ssl) noexcept;
 
-    /// ask sets what decides about the CertificateRequest and its answer. Throws error{openssl} with
-    /// everything put back.
-    void ask(SSL* ssl, const certificate_request& request);
+    /// take sets what decides about the CertificateRequest and its answer. Throws error{openssl} with
+    /// everything given back.
+    void take(SSL* ssl, const certificate_request& request);
 
-    /// asking says that `ask` is in force.
+    /// asking says that the request is in force.
     [[nodiscard]] bool asking() const noexcept { return asking_; }
 
     /// has_dane says that the SSL has DANE records or expected keys, which OpenSSL has no way to put aside: they are for
     /// whom the application expects, and an agent is verified apart from them.
     [[nodiscard]] bool has_dane() const noexcept { return dane_; }
 
-    /// handshake_ended puts back what `ask` set, where it is still there: the application may set verify mode, callback,
-    /// store and lists meanwhile; its verify parameters are always put back. Without the memory for it the connection ends: nothing is read from or
-    /// written to the SSL any more, nor is any certificate taken, until it can be put back. Then it gives false.
-    bool handshake_ended(SSL* ssl) noexcept;
+    /// give_back undoes `take`: verify mode, callback, store and lists where the application has not set others meanwhile,
+    /// and its verify parameters always. False where there is no memory for it. Then the connection ends: nothing is read
+    /// from or written to the SSL any more, and no certificate is taken, until a later call succeeds.
+    bool give_back(SSL* ssl) noexcept;
 
-    /// handshake_begins puts back everything. `id_context` is the application's own session id context
-    /// where it told us; empty: unknown.
-    void handshake_begins(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
+    /// start_over gives back what the first ClientHello changed: the second, after a HelloRetryRequest, says all anew.
+    /// `id_context` is the application's own session id context where it told us; empty: unknown.
+    void start_over(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
+
+    /// give_back_all gives back everything, before another handshake of the SSL.
+    void give_back_all(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
 
     [[nodiscard]] bool changed_anything() const noexcept {
-        return asking_ || asked_ || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
+        return asking_ || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
                early_data_refused_;
     }
 
-    using info_callback = void (*)(const SSL*, int, int);
     /// pass_on hands an event to the application's info callback. That may call ours, if it is what it found on the SSL:
     /// then the event goes to the one that was there before, and no callback is called within itself.
     void pass_on(const SSL* ssl, int event, int value) noexcept;
@@ -88,7 +92,6 @@ public:
 
 private:
     bool asking_ = false;
-    bool asked_ = false; ///< since the handshake began
     bool dane_ = false;
     int verify_mode_ = 0;
     SSL_verify_cb verify_ = nullptr;
@@ -104,6 +107,7 @@ private:
     const STACK_OF(X509_NAME) * our_ca_names_ = nullptr;
 
     bool watching_ = false;
+    info_callback ours_ = nullptr;
     info_callback info_ = nullptr;      ///< what the SSL had when ours was put there
     info_callback before_ = nullptr;    ///< and what it had the time before, where ours may still be called by `info_`
     info_callback passed_to_ = nullptr; ///< whom an event is being passed on to

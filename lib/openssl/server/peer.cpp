@@ -3,11 +3,13 @@
 
 #include "../../decide/mark.hpp"
 #include "../../decide/outcome.hpp"
-#include "../connection.hpp"
 #include "../base/fence.hpp"
-#include "identity.hpp"
+#include "../base/handshake.hpp"
 #include "../base/pem.hpp"
-#include "handshake.hpp"
+#include "ending.hpp"
+#include "identity.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <new>
 
@@ -30,13 +32,13 @@ std::array<std::uint8_t, 32> digest_of(const X509* leaf) noexcept {
     }
 }
 
-const server_exchange* exchange_of(const SSL& ssl) noexcept {
-    connection* kept = connection_of(&ssl);
-    if (kept == nullptr) return nullptr;
+const server_facts* facts_of(const SSL& ssl) noexcept {
+    server_record* record = server_record::on(&ssl);
+    if (record == nullptr) return nullptr;
     //= SEC-10
     if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
-        handshake_done(const_cast<SSL*>(&ssl), *kept); // NOLINT: an info callback over ours may have kept it from us
-    return &kept->server;
+        handshake_done(const_cast<SSL*>(&ssl), *record); // NOLINT: an info callback over ours may have kept it from us
+    return &record->now.facts;
 }
 
 // A client that was asked may have shown a raw public key (RFC 7250), if the application takes those.
@@ -49,7 +51,7 @@ bool has_raw_key(const SSL& ssl) noexcept {
 #endif
 }
 
-findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
+findings findings_of(const SSL& ssl, const server_facts* facts) noexcept {
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
     return {.server = SSL_is_server(&ssl) == 1,
             .finished = SSL_is_init_finished(&ssl) == 1,
@@ -57,7 +59,7 @@ findings findings_of(const SSL& ssl, const server_exchange* exchange) noexcept {
             .client_random = client_random_of(&ssl),
             .server_random = server_random_of(&ssl),
             .certificate = leaf != nullptr || has_raw_key(ssl),
-            .leaf = digest_of(exchange != nullptr && exchange->witness.held ? leaf : nullptr)};
+            .leaf = digest_of(facts != nullptr && facts->witness.held ? leaf : nullptr)};
 }
 
 } // namespace
@@ -80,13 +82,13 @@ using namespace detail;
 
 //= SEC-2
 peer peer_of(const SSL& ssl) {
-    const server_exchange* exchange = exchange_of(ssl);
-    const auto against = conclude(exchange, findings_of(ssl, exchange));
-    if (against) return other_peer{*against, *against == reason::invalid ? exchange->witness.error : 0};
+    const server_facts* facts = facts_of(ssl);
+    const auto against = conclude(facts, findings_of(ssl, facts));
+    if (against) return other_peer{*against, *against == reason::invalid ? facts->witness.error : 0};
     try {
         const bool resumed = SSL_session_reused(&ssl) == 1;
         // What an earlier handshake of the SSL verified is not this one's chain.
-        const STACK_OF(X509)* chain = connection_of(&ssl)->chain.get();
+        const STACK_OF(X509)* chain = server_record::on(&ssl)->now.chain.get();
         if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
         const auto who = identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : chain);
         who->resumed = resumed;
@@ -100,8 +102,8 @@ peer peer_of(const SSL& ssl) {
 }
 
 server_outcome server_outcome_of(const SSL& ssl) noexcept {
-    const server_exchange* exchange = exchange_of(ssl);
-    return progress(exchange, findings_of(ssl, exchange));
+    const server_facts* facts = facts_of(ssl);
+    return progress(facts, findings_of(ssl, facts));
 }
 
 } // namespace reqauth

@@ -2,22 +2,65 @@
 #include "session.hpp"
 
 #include "../base/fence.hpp"
+#include "../base/handshake.hpp"
 #include "../base/hash.hpp"
+#include "../base/pem.hpp"
 
 #include <reqauth/error.hpp>
-
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <ctime>
 
 namespace reqauth::detail {
 
-sha256_digest digest_of(const server_policy& policy) {
+namespace {
+
+void set_scope(SSL* ssl, const sha256_digest& scope) {
+    SSL_SESSION* session = SSL_get_session(ssl);
+    if (session == nullptr ||
+        SSL_SESSION_set1_id_context(session, scope.data(), static_cast<unsigned int>(scope.size())) != 1)
+        throw error(errc::openssl, "the session's scope cannot be set");
+}
+
+// When a chain verified at `from` has to be verified again.
+std::int64_t deadline_of(const STACK_OF(X509) * chain, std::int64_t from, std::chrono::seconds most) {
+    std::int64_t left = most.count();
+    for (int i = 0; i < sk_X509_num(chain); ++i) {
+        int days = 0;
+        int seconds = 0;
+        const ASN1_TIME* end = X509_get0_notAfter(sk_X509_value(chain, i));
+        const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(
+            ASN1_TIME_set(nullptr, static_cast<std::time_t>(from)));
+        if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), end) != 1)
+            throw error(errc::openssl, "the end of a certificate cannot be read" + drain_errors());
+        left = std::min(left, std::int64_t{days} * 86400 + seconds);
+    }
+    return from + left;
+}
+
+// What is left until `deadline`, as a session's timeout: OpenSSL still resumes in its last second, the mark
+// no longer vouches then.
+long left_until(std::int64_t deadline) noexcept {
+    return static_cast<long>(std::max<std::int64_t>(deadline - now() - 1, 0));
+}
+
+// The server keeps this connection's sessions itself: others may share them.
+bool stateful(const SSL* ssl) noexcept {
+    const auto options = SSL_get_options(ssl);
+    return (options & SSL_OP_NO_TICKET) != 0 ||
+           (SSL_get_max_early_data(ssl) > 0 && (options & SSL_OP_NO_ANTI_REPLAY) == 0);
+}
+
+} // namespace
+
+sha256_digest digest_of_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     hash all("libreqauth policy 1");
     all.number(static_cast<std::uint64_t>(auth.asks())).number(auth.lets_invalid_pass());
-    all.number(policy.ca_names).number(policy.beside_customers).number(policy.beside_required).number(policy.shared_anchors);
+    all.number(policy.ca_names)
+        .number(policy.beside_customers)
+        .number(policy.beside_required)
+        .number(policy.shared_anchors);
     all.number(policy.verify_result_ok).number(policy.refuse_early_data);
     all.add({reinterpret_cast<const char*>(policy.session_id_context.data()), policy.session_id_context.size()});
     all.number(auth.agents().has_value());
@@ -25,7 +68,7 @@ sha256_digest digest_of(const server_policy& policy) {
     return all.end();
 }
 
-sha256_digest digest_of(const server_options& options, const std::vector<policies::entry>& entries) {
+sha256_digest digest_of_policies(const server_options& options, const std::vector<policies::entry>& entries) {
     std::vector<sha256_digest> digests;
     for (const policies::entry& entry : entries) digests.push_back(entry.digest);
     std::ranges::sort(digests);
@@ -38,55 +81,96 @@ sha256_digest digest_of(const server_options& options, const std::vector<policie
 }
 
 //= TLS-2
-sha256_digest scope_of(const policies& now, const attached_policy* where, std::optional<std::string_view> server_name,
-                       bool wanted) {
-    std::string name(server_name.value_or(""));
+sha256_digest scope_of(const considered& hello) {
+    std::string name(hello.server_name.value_or(""));
     std::ranges::transform(name, name.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    const policies::entry* arrived_at = now.find(where);
+    const policies::entry* arrived_at = hello.in_force->find(hello.arrived_at);
     // Only ClientHellos with the flag have a scope: the tag says so.
     return hash("libreqauth scope 1, flag offered")
-        .number(server_name.has_value())
+        .number(hello.server_name.has_value())
         .add(name)
-        .number(wanted)
+        .number(hello.wanted)
         .add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{})
-        .add(now.digest)
+        .add(hello.in_force->digest)
         .end();
 }
 
-sha256_digest unmatchable() {
-    sha256_digest random{};
-    if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
-        throw error(errc::openssl, "no random octets are to be had" + drain_errors());
-    return random;
+std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept {
+    const policies::entry* found = now.find(there.number);
+    if (found == nullptr) return {};
+    return found->policy->session_id_context;
 }
 
-void set_scope(SSL* ssl, const sha256_digest& scope) {
+void examine_session(SSL* ssl, server_record::handshake& now) {
     SSL_SESSION* session = SSL_get_session(ssl);
-    if (session == nullptr ||
-        SSL_SESSION_set1_id_context(session, scope.data(), static_cast<unsigned int>(scope.size())) != 1)
-        throw error(errc::openssl, "the session's scope cannot be set");
+    void* data = nullptr;
+    std::size_t size = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1) return;
+    const auto found = read_mark({static_cast<const std::uint8_t*>(data), size});
+    const X509* leaf = SSL_SESSION_get0_peer(session);
+    server_facts& facts = now.facts;
+    facts.agents_session = found.has_value();
+    if (!found || leaf == nullptr || now.decided_by == nullptr) return;
+    const sha256_digest digest = sha256(*leaf);
+    // At the time of the ClientHello, since OpenSSL then took the session: the application may suspend in between.
+    if (!vouches(found, facts.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
+    facts.vouched = true;
+    facts.witness = {.held = true, .failed = false, .error = 0, .leaf = digest};
+    now.deadline = found->deadline;
 }
 
-std::int64_t deadline_of(const STACK_OF(X509) * chain, std::int64_t now, std::chrono::seconds most) {
-    std::int64_t left = most.count();
-    for (int i = 0; i < sk_X509_num(chain); ++i) {
-        int days = 0;
-        int seconds = 0;
-        const ASN1_TIME* end = X509_get0_notAfter(sk_X509_value(chain, i));
-        std::time_t base = static_cast<std::time_t>(now);
-        const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> from(ASN1_TIME_set(nullptr, base));
-        if (from == nullptr || ASN1_TIME_diff(&days, &seconds, from.get(), end) != 1)
-            throw error(errc::openssl, "the end of a certificate cannot be read" + drain_errors());
-        left = std::min(left, std::int64_t{days} * 86400 + seconds);
-    }
-    return now + left;
+void session_is_new(SSL* ssl) { set_scope(ssl, unmatchable()); }
+
+void session_of_ignored(SSL* ssl, server_record& record, const server_policy& policy) {
+    if (policy.session_id_context.empty())
+        record.put_aside.stop_tickets(ssl);
+    else
+        set_scope(ssl, record.now.facts.hello->scope);
 }
 
-bool stateful(const SSL* ssl) noexcept {
-    const auto options = SSL_get_options(ssl);
-    return (options & SSL_OP_NO_TICKET) != 0 ||
-           (SSL_get_max_early_data(ssl) > 0 && (options & SSL_OP_NO_ANTI_REPLAY) == 0);
+//= SEC-1
+void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain) {
+    SSL_SESSION* session = SSL_get_session(ssl);
+    std::chrono::seconds most = record.now.hello->of->options.max_session_age;
+    // What OpenSSL gives every session says nothing; another timeout is the application's, and may be the shorter.
+    const std::chrono::seconds of_context(SSL_SESSION_get_timeout(session));
+    if (of_context.count() != SSL_get_default_timeout(ssl)) most = std::min(most, of_context);
+    const std::int64_t deadline = deadline_of(chain, now(), most);
+    if (most.count() == 0 || left_until(deadline) == 0) return;
+    const sha256_digest& scope = record.now.facts.hello->scope;
+    const auto octets = write({.scope = scope,
+                               .policy = record.now.decided_by->digest,
+                               .leaf = record.now.facts.witness.leaf,
+                               .deadline = deadline});
+    if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
+        throw error(errc::openssl, "the session cannot be marked");
+    set_scope(ssl, scope);
+    SSL_SESSION_set_timeout(session, left_until(deadline));
+    record.now.deadline = deadline;
+    record.put_aside.allow_tickets(ssl);
+}
+
+void disown_session(SSL* ssl, server_record& record) {
+    if (record.now.deadline == 0) return;
+    record.now.deadline = 0;
+    record.put_aside.stop_tickets(ssl);
+    SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), nullptr, 0);
+    set_scope(ssl, unmatchable());
+}
+
+void limit_session(SSL* ssl, server_record& record) {
+    const long left = left_until(record.now.deadline);
+    if (!record.now.facts.vouched || left == 0)
+        record.put_aside.stop_tickets(ssl);
+    else if (!stateful(ssl))
+        SSL_SESSION_set_timeout(SSL_get_session(ssl), left);
+}
+
+// Each renewed ticket begins its time anew: what is left of the time since the verification is its timeout.
+void limit_ticket(SSL* ssl, const server_record::handshake& now) {
+    if (now.deadline == 0 || now.facts.server_random != server_random_of(ssl)) return;
+    SSL_SESSION_set_timeout(SSL_get_session(ssl), left_until(now.deadline));
 }
 
 } // namespace reqauth::detail

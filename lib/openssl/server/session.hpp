@@ -1,37 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Which sessions may resume: the scope of a ClientHello, and what it rests on. SHA-256 throughout.
+// The life of a ticket, from end to end.
+//
+//   found      A ClientHello resumes sessions of its own scope only. The scope is the session's id context.
+//   vouched    What OpenSSL has resumed counts if its mark is of this scope, policy and certificate, and in time. The mark
+//              is the ticket's application data.
+//   made       A new session has a scope that nothing matches, no mark, and no ticket.
+//   marked     The witness has seen the certificate verified: scope, mark and time are written, tickets go out.
+//   disowned   Something later says otherwise: all of that is taken back.
+//   limited    Whatever is renewed, the time counts from that verification.
 
-#include "../base/handle.hpp"
-#include "listener.hpp"
+#include "record.hpp"
 
-#include <string_view>
+#include <span>
 
 namespace reqauth::detail {
 
-/// digest_of is over everything in a policy that decides about a client.
-[[nodiscard]] sha256_digest digest_of(const server_policy& policy);
+/// digest_of_policy is over everything in a policy that decides about a client.
+[[nodiscard]] sha256_digest digest_of_policy(const server_policy& policy);
 
-/// digest_of is over the policies in any order, and the options that decide.
-[[nodiscard]] sha256_digest digest_of(const server_options& options, const std::vector<policies::entry>& entries);
+/// digest_of_policies is over the policies in any order, and the options that decide.
+[[nodiscard]] sha256_digest digest_of_policies(const server_options& options,
+                                               const std::vector<policies::entry>& entries);
 
 /// scope_of is what a session made or presented under such a ClientHello belongs to: server name (letter
 /// case does not count, absent is not empty), flag offered, the predicate's answer, the policy of the SSL_CTX at
 /// which it arrives, and all policies (TLS-2, SEC-5). Throws error{openssl}.
-[[nodiscard]] sha256_digest scope_of(const policies& now, const attached_policy* where,
-                                     std::optional<std::string_view> server_name, bool wanted);
+[[nodiscard]] sha256_digest scope_of(const considered& hello);
 
-/// unmatchable is a scope that no ClientHello has. Throws error{openssl}.
-[[nodiscard]] sha256_digest unmatchable();
+/// id_context_of is the application's own session id context for an SSL_CTX, where it told us; else empty.
+[[nodiscard]] std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept;
 
-/// set_scope writes a session's scope: its session id context. Throws error{openssl}.
-void set_scope(SSL* ssl, const sha256_digest& scope);
+/// examine_session looks at the session that OpenSSL has resumed: whether it is an agent's, and whether its mark is for
+/// what was decided now.
+void examine_session(SSL* ssl, server_record::handshake& now);
 
-/// deadline_of is when a chain verified at `now` has to be verified again.
-[[nodiscard]] std::int64_t deadline_of(const STACK_OF(X509) * chain, std::int64_t now, std::chrono::seconds most);
+/// session_is_new keeps a session that was not resumed from being found: nobody has vouched for it. Throws error{openssl}.
+void session_is_new(SSL* ssl);
 
-/// stateful says that the server keeps this connection's sessions itself: others may share them.
-[[nodiscard]] bool stateful(const SSL* ssl) noexcept;
+/// session_of_ignored gives a session to somebody whose flag is ignored. Where the policy names no id context that keeps
+/// such sessions apart, no ticket is issued. Throws error{openssl}.
+void session_of_ignored(SSL* ssl, server_record& record, const server_policy& policy);
+
+/// vouch_for_session lets the connection's new session resume as what the witness has seen. `chain` is the verified one.
+/// Throws error{openssl}.
+void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain);
+
+/// disown_session takes that back. Throws error{openssl}.
+void disown_session(SSL* ssl, server_record& record);
+
+/// limit_session bounds tickets before the first goes out: none where nobody vouches for the session or no time is left.
+void limit_session(SSL* ssl, server_record& record);
+
+/// limit_ticket bounds a ticket that goes out. It runs on a session that is this connection's alone.
+void limit_ticket(SSL* ssl, const server_record::handshake& now);
 
 } // namespace reqauth::detail

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "witness.hpp"
 
-#include "../connection.hpp"
 #include "../base/fence.hpp"
 #include "../base/pem.hpp"
-#include "handshake.hpp"
+#include "../trust/trust_store.hpp"
+#include "session.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -83,7 +83,8 @@ bool may_lack_crl(X509_STORE_CTX* verification, const trust_store& trust) {
     const int place = X509_STORE_CTX_get_error_depth(verification);
     const int anchor = sk_X509_num(chain) - 1;
     if (place > 0 && place == anchor) return true;
-    const auto unusable = trust.unusable_crl(*sk_X509_value(chain, place), sk_X509_value(chain, std::min(place + 1, anchor)));
+    const auto unusable =
+        trust.unusable_crl(*sk_X509_value(chain, place), sk_X509_value(chain, std::min(place + 1, anchor)));
     if (unusable) raise(*unusable);
     return place > 0 && !unusable && !trust.crls_for_every_ca;
 }
@@ -91,7 +92,7 @@ bool may_lack_crl(X509_STORE_CTX* verification, const trust_store& trust) {
 /// asked is a connection whose client is being verified under the terms of its outcome.
 struct asked {
     SSL* ssl;
-    connection& kept;
+    server_record& record;
     const client_auth& auth;
     const trust_store& trust;
     witnessed& seen;
@@ -99,10 +100,10 @@ struct asked {
 
 std::optional<asked> asked_in(X509_STORE_CTX* verification) noexcept {
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
-    connection* kept = ssl != nullptr ? connection_of(ssl) : nullptr;
-    if (kept == nullptr || kept->decided_by == nullptr || !kept->put_aside.asking()) return std::nullopt;
-    const client_auth& auth = kept->decided_by->policy->when_offered;
-    return asked{ssl, *kept, auth, *auth.agents()->store(), kept->server.witness};
+    server_record* record = ssl != nullptr ? server_record::on(ssl) : nullptr;
+    if (record == nullptr || record->now.decided_by == nullptr || !record->put_aside.asking()) return std::nullopt;
+    const client_auth& auth = record->now.decided_by->policy->when_offered;
+    return asked{ssl, *record, auth, *auth.agents()->store(), record->now.facts.witness};
 }
 
 // An error takes it back, for good.
@@ -111,7 +112,7 @@ void fail(const asked& by, int error) {
     if (!by.seen.failed) by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
     by.seen.failed = true;
     by.seen.held = false;
-    disown_session(by.ssl, by.kept);
+    disown_session(by.ssl, by.record);
 }
 
 int answer(const asked& by, X509_STORE_CTX* verification) {
@@ -122,8 +123,7 @@ int answer(const asked& by, X509_STORE_CTX* verification) {
 // What the application expects by DANE or as a raw key is for its own clients, and OpenSSL would let it decide: an expired
 // certificate would pass, and a good one fail. So this connection's certificate is verified once more, without.
 int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
-    connection& kept = by.kept;
-    if (!std::exchange(kept.verified_apart, true)) {
+    if (!std::exchange(by.record.now.verified_apart, true)) {
         X509* leaf = X509_STORE_CTX_get0_cert(theirs);
         std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> ours(X509_STORE_CTX_new());
         if (leaf == nullptr || ours == nullptr ||
@@ -137,19 +137,18 @@ int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
         X509_STORE_CTX_set_flags(ours.get(), X509_VERIFY_PARAM_get_flags(X509_STORE_CTX_get0_param(theirs)) &
                                                  X509_V_FLAG_SUITEB_128_LOS);
         X509_STORE_CTX_set_verify_cb(ours.get(), witness);
-        kept.apart = ours.get();
+        by.record.apart = ours.get();
         const int verified = X509_verify_cert(ours.get());
-        if ((verified != 1 || !by.seen.held) && !by.seen.failed)
-            fail(by, X509_STORE_CTX_get_error(ours.get()));
+        if ((verified != 1 || !by.seen.held) && !by.seen.failed) fail(by, X509_STORE_CTX_get_error(ours.get()));
         ours.reset();
-        kept.apart = nullptr;
+        by.record.apart = nullptr;
     }
     if (by.seen.held) X509_STORE_CTX_set_error(theirs, X509_V_ERR_APPLICATION_VERIFICATION);
     return answer(by, theirs);
 }
 
 bool is_apart(const asked& by, const X509_STORE_CTX* verification) noexcept {
-    return by.kept.put_aside.has_dane() && verification != by.kept.apart;
+    return by.record.put_aside.has_dane() && verification != by.record.apart;
 }
 
 // All that OpenSSL checks has been checked: nothing that it may still find can be missed, and nothing was evidence before.
@@ -164,9 +163,9 @@ int verification_ended(X509_STORE_CTX* verification) {
                 fail(*by, found);
             } else {
                 by->seen.leaf = sha256(*X509_STORE_CTX_get0_cert(verification));
-                vouch_for_session(by->ssl, by->kept, X509_STORE_CTX_get0_chain(verification));
-                by->kept.chain.reset(X509_STORE_CTX_get1_chain(verification));
-                by->seen.held = by->kept.chain != nullptr;
+                vouch_for_session(by->ssl, by->record, X509_STORE_CTX_get0_chain(verification));
+                by->record.now.chain.reset(X509_STORE_CTX_get1_chain(verification));
+                by->seen.held = by->record.now.chain != nullptr;
                 // The session keeps it, whatever the policy shows when the handshake ends.
                 //= SEC-8
                 X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -182,7 +181,7 @@ int verification_ended(X509_STORE_CTX* verification) {
 int verification_over(X509_STORE_CTX* verification) {
     return fence(0, [&] {
         const auto by = asked_in(verification);
-        if (!by || verification == by->kept.apart) return 1;
+        if (!by || verification == by->record.apart) return 1;
         const int result = X509_STORE_CTX_get_error(verification);
         if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);
         //= SEC-8
@@ -206,7 +205,8 @@ int witness(int ok, X509_STORE_CTX* verification) {
         }
         if (ok == 0) fail(*by, X509_STORE_CTX_get_error(verification));
         // A raw public key is nobody's certificate.
-        else if (X509_STORE_CTX_get0_cert(verification) == nullptr) fail(*by, X509_V_ERR_CERT_UNTRUSTED);
+        else if (X509_STORE_CTX_get0_cert(verification) == nullptr)
+            fail(*by, X509_V_ERR_CERT_UNTRUSTED);
         return answer(*by, verification);
     });
 }

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What is attached to an SSL_CTX, kept in an ex_data slot of the library's own.
+// What the SSL_CTXs of one reqauth::client share: its policy, and its credentials at any moment.
 
-#include "../decide/exchange.hpp"
-#include "../wire/rules.hpp"
-#include "server/listener.hpp"
-#include "trust/trust_store.hpp"
+#include "../base/hash.hpp"
+#include "../base/slot.hpp"
 
 #include <reqauth/client.hpp>
-#include <reqauth/error.hpp>
-#include <reqauth/server.hpp>
 
 #include <memory>
 #include <mutex>
@@ -56,29 +52,19 @@ private:
     std::vector<sha256_digest> keys_; ///< sorted
 };
 
-/// attached is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
-struct attached {
-    std::shared_ptr<attached_policy> server;
-    std::shared_ptr<const client_side> client;
+/// attached_client is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
+struct attached_client {
+    std::shared_ptr<const client_side> of;
+    bool sends_extension = false; ///< its ClientHellos can have it
     /// The application's client_cert_cb and info callback, as they were when the client was attached.
     int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;
-    void (*client_info)(const SSL*, int, int) = nullptr;
-    extension_type extension = 0;
-    bool in_client_hello = false;
+    void (*info)(const SSL*, int, int) = nullptr;
+
+    /// on finds it: null where no client is attached.
+    [[nodiscard]] static const attached_client* on(const SSL_CTX* context) noexcept {
+        return slot<SSL_CTX, attached_client>::of(context);
+    }
+    [[nodiscard]] static const attached_client* on(const SSL* ssl) noexcept { return on(SSL_get_SSL_CTX(ssl)); }
 };
-
-/// attached_to finds it: null where nothing is attached.
-[[nodiscard]] const attached* attached_to(const SSL_CTX* context) noexcept;
-
-/// attach_to registers the extension, where that is still to be done, and keeps `sides`, whose parts
-/// are added to what is there. Throws error and changes nothing where it cannot.
-void attach_to(SSL_CTX& context, const attached& sides);
-
-/// probe_of makes an SSL of the context, to ask it what an SSL_CTX has no getter for. Throws error
-/// where the context cannot carry the flag at all.
-[[nodiscard]] ssl_handle probe_of(SSL_CTX& context);
-
-/// check_numbers throws error{contradiction} unless the numbers can be used.
-void check_numbers(flag_number flag, extension_type extension);
 
 } // namespace reqauth::detail

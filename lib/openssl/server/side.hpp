@@ -4,6 +4,7 @@
 // What the SSL_CTXs of one reqauth::server share: its options, and their policies at any moment.
 
 #include "../../decide/mark.hpp"
+#include "../base/slot.hpp"
 
 #include <reqauth/server.hpp>
 
@@ -14,31 +15,40 @@
 
 namespace reqauth::detail {
 
-struct listener;
+struct server_side;
 
-/// attached_policy is one SSL_CTX's place in a listener. It lives as long as the SSL_CTX.
-struct attached_policy {
+/// attached_server is one SSL_CTX's place in a server. It lives as long as the SSL_CTX.
+struct attached_server {
     SSL_CTX* context; ///< not owned: it owns this
-    std::shared_ptr<listener> of;
+    std::shared_ptr<server_side> of;
+    std::uint64_t number; ///< no other SSL_CTX ever has it
+
+    /// on finds it: null where no server is attached.
+    [[nodiscard]] static const attached_server* on(const SSL_CTX* context) noexcept {
+        const auto* kept = slot<SSL_CTX, std::shared_ptr<attached_server>>::of(context);
+        return kept != nullptr ? kept->get() : nullptr;
+    }
+    [[nodiscard]] static const attached_server* on(const SSL* ssl) noexcept { return on(SSL_get_SSL_CTX(ssl)); }
 };
 
-/// policies are those of all SSL_CTXs of a listener at one moment. Never changed once made: a handshake
-/// keeps the ones with which it began.
+/// policies are those of all SSL_CTXs of a server at one moment. Never changed once made: a handshake keeps the ones with
+/// which it began.
 struct policies {
     struct entry {
-        std::weak_ptr<attached_policy> where;
+        std::uint64_t number; ///< of the SSL_CTX
+        std::weak_ptr<attached_server> where;
         std::shared_ptr<const server_policy> policy;
         sha256_digest digest;
     };
-    std::vector<entry> entries;
+    std::vector<entry> entries;     ///< in the order of their numbers
     sha256_digest digest{};         ///< over all of them and the options: the same on each node of a fleet
     bool refuse_early_data = false; ///< one of them says so
 
     /// find gives the policy of an SSL_CTX: null where it was attached later.
-    [[nodiscard]] const entry* find(const attached_policy* where) const noexcept;
+    [[nodiscard]] const entry* find(std::uint64_t number) const noexcept;
 };
 
-struct listener {
+struct server_side {
     server_options options;
     std::mutex changing;                                   ///< attach and replace, one at a time
     std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a client learns of one handshake. Plain data: no OpenSSL.
+
+#include "../wire/rules.hpp"
+
+#include <reqauth/client.hpp>
+#include <reqauth/flags.hpp>
+
+#include <cstdint>
+#include <optional>
+
+namespace reqauth::detail {
+
+/// client_facts are those of one handshake.
+struct client_facts {
+    std::optional<hello_random> client_random; ///< names the handshake
+    flag_set proposed;                         ///< what its ClientHellos had (TLS-1: both the same)
+    bool offered = false;                      ///< the flag was among them,
+    withheld why = withheld::never;            ///< or why it was not
+    bool acknowledged_now = false;             ///< by the CertificateRequest that is being answered
+    bool requested = false;                    ///< a CertificateRequest came,
+    bool acknowledged = false;                 ///< it had the flag,
+    bool answered = false;                     ///< and OpenSSL was told what to send:
+    bool presented = false;                    ///< the flag's credential
+    bool ticket = false;                       ///< a NewSessionTicket came, and was told of
+    std::optional<std::uint8_t> alert;         ///< the fatal alert that came
+    flag_set server_flags;
+};
+
+} // namespace reqauth::detail
