@@ -103,6 +103,20 @@ using peer = std::variant<flagged_peer, other_peer>;
 /// throws std::bad_alloc, and nothing else.
 [[nodiscard]] REQAUTH_EXPORT peer peer_of(const SSL& ssl);
 
+/// refusal is a server's handshake that ended in a fatal alert.
+struct refusal {
+    std::uint8_t alert = 0; ///< its number in RFC 8446, section 6
+    bool received = false;  ///< the client sent it; else the server did
+    bool offered = false;   ///< the client had offered the flag
+    bool accepted = false;  ///< and a certificate was asked for because of it
+    long verify_error = 0;  ///< an X509_V_ERR_ value where the agent's certificate did not verify; else 0
+};
+
+/// is_of_agent says that what certificate there is on a server's connection is no customer's: it was asked for because of
+/// the flag, or the session is an agent's. At any time, in a thread that may use `ssl`. It authenticates nobody: that
+/// takes a flagged_peer (RCA-14, SEC-8).
+[[nodiscard]] REQAUTH_EXPORT bool is_of_agent(const SSL& ssl) noexcept;
+
 /// server_outcome is how a connection went, for logs and diagnosis. It authenticates nobody: that
 /// takes a flagged_peer.
 struct server_outcome {

@@ -3,6 +3,7 @@
 
 #include <reqauth/export.hpp>
 #include <reqauth/flags.hpp>
+#include <reqauth/peer.hpp>
 #include <reqauth/trust.hpp>
 
 #include <chrono>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace reqauth {
@@ -119,6 +121,13 @@ struct server_options {
     /// per ClientHello that has the flag, in the thread of the handshake, several at a time. If it
     /// throws, the handshake ends with internal_error (SEC-2). Default: always.
     std::function<bool(const client_hello&)> accept = {};
+
+    /// Called once a handshake, in its thread: with the peer when its handshake has ended well, and peer_of says the same
+    /// from then on; or with the refusal when it ends in a fatal alert. For every client of the SSL_CTX, with the flag or
+    /// without. A handshake that ends without an alert, as where the connection breaks, is not told of. It must not free
+    /// `ssl`, nor read or write through it. What it throws is dropped. An info callback that the application sets later on
+    /// the SSL_CTX, or on an SSL, and that does not call the one it found, hides clients without the flag.
+    std::function<void(const SSL& ssl, const std::variant<peer, refusal>& what)> observe = {};
 
     /// How long a verified agent's sessions resume without being verified again: counted from the
     /// verification, however often a ticket is renewed. The certificates' expiry may end it earlier, and so

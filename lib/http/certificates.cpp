@@ -55,7 +55,7 @@ client_cert client_cert_of_agent(const flagged_peer& agent, const client_cert_op
 client_cert client_cert_of_customer(const SSL& ssl, const client_cert_options& options) {
     if (SSL_is_server(&ssl) != 1) return no_client_cert::no_certificate;
     if (SSL_is_init_finished(&ssl) != 1) return no_client_cert::handshake_unfinished;
-    if (detail::is_of_an_agent(ssl)) return no_client_cert::agent;
+    if (is_of_agent(ssl)) return no_client_cert::agent;
     X509* leaf = SSL_get0_peer_certificate(&ssl);
     if (leaf == nullptr) return no_client_cert::no_certificate;
     if (SSL_get_verify_result(&ssl) != X509_V_OK) return no_client_cert::not_verified;

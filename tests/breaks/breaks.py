@@ -357,7 +357,7 @@ BREAKS = [
         (BINDING, "if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return", "if (leaf == nullptr) return"),
     ]),
     ("an agent's certificate is the application's own", [
-        (BINDING, "SSL_is_init_finished(&ssl) != 1 || reqauth::detail::is_of_an_agent(ssl)) return",
+        (BINDING, "SSL_is_init_finished(&ssl) != 1 || is_of_agent(ssl)) return",
          "SSL_is_init_finished(&ssl) != 1) return"),
     ]),
     ("any proxy of the CA is a trusted hop", [

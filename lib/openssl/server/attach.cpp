@@ -4,6 +4,7 @@
 #include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "../trust/trust_store.hpp"
+#include "events.hpp"
 #include "hello.hpp"
 #include "probe.hpp"
 #include "session.hpp"
@@ -187,6 +188,10 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     } catch (...) {
         places::drop(&context);
         throw;
+    }
+    if (options.observe) {
+        place->info = SSL_CTX_get_info_callback(&context);
+        SSL_CTX_set_info_callback(&context, on_server_event);
     }
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
     // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs

@@ -78,8 +78,9 @@ void borrowed::watch(SSL* ssl, info_callback ours) noexcept {
     SSL_set_info_callback(ssl, ours_);
 }
 
-void borrowed::pass_on(const SSL* ssl, int event, int value) noexcept {
-    const info_callback of_context = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+void borrowed::pass_on(const SSL* ssl, int event, int value, info_callback of_context) noexcept {
+    const info_callback found = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+    if (found != ours_) of_context = found;
     const info_callback own = passing_on() ? before_ : info_;
     const info_callback next = own != nullptr ? own : of_context;
     if (next == nullptr || next == ours_ || next == passed_to_ || passed_twice_) return;

@@ -84,9 +84,10 @@ public:
                early_data_refused_;
     }
 
-    /// pass_on hands an event to the application's info callback. That may call ours, if it is what it found on the SSL:
+    /// pass_on hands an event to the application's info callback, that of the SSL or the SSL_CTX's; `of_context` is what ours
+    /// took the place of there. It may call ours, if it is what it found on the SSL:
     /// then the event goes to the one that was there before, and no callback is called within itself.
-    void pass_on(const SSL* ssl, int event, int value) noexcept;
+    void pass_on(const SSL* ssl, int event, int value, info_callback of_context) noexcept;
     /// passing_on says that ours is called in such a way.
     [[nodiscard]] bool passing_on() const noexcept { return passed_to_ != nullptr; }
 

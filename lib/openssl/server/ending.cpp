@@ -39,30 +39,4 @@ void handshake_done(SSL* ssl, server_record& record) {
     record.handshake_over();
 }
 
-void on_handshake_event(const SSL* watched, int event, int value) {
-    SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
-    server_record* record = server_record::on(ssl);
-    // Without a record this SSL is not ours: some callback calls the one that it found on another.
-    if (record == nullptr) return;
-    if (!record->put_aside.passing_on()) {
-        // One that reads early data also gets a second start, in the middle.
-        if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) {
-            record->early.reset();
-            record->identities = {};
-            if (record->now.facts.before_retry) record->now.facts.before_retry->started_anew = true;
-            const attached_server* there = attached_server::on(ssl);
-            const auto in_force = there != nullptr ? there->of->current() : nullptr;
-            record->put_aside.give_back_all(ssl, in_force != nullptr ? id_context_of(*in_force, *there)
-                                                                     : std::span<const unsigned char>());
-        } else if (event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl)) {
-            handshake_done(ssl, *record);
-        } else if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) {
-            // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
-            record->put_aside.give_back(ssl);
-            record->handshake_over();
-        }
-    }
-    record->put_aside.pass_on(ssl, event, value);
-}
-
 } // namespace reqauth::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What a server does when a handshake ends, or the next one of its SSL begins.
+// What a server does when a handshake has ended.
 
 #include "record.hpp"
 
@@ -10,8 +10,5 @@ namespace reqauth::detail {
 /// handshake_done gives back what is the application's, and lets go of what only the handshake needs. Again it does nothing.
 /// The info callback tells of it, unless the application has put another over ours: then it is seen at the next occasion.
 void handshake_done(SSL* ssl, server_record& record);
-
-/// on_handshake_event is the info callback of an SSL whose handshake is flagged.
-void on_handshake_event(const SSL* ssl, int event, int value);
 
 } // namespace reqauth::detail

@@ -4,7 +4,7 @@
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/hash.hpp"
-#include "ending.hpp"
+#include "events.hpp"
 #include "session.hpp"
 
 #include <reqauth/error.hpp>
@@ -86,7 +86,7 @@ void prepare(SSL* ssl, const attached_server& there, identity_walk walk) {
     record.early =
         consider(ssl, there, record.now, hello.flags, server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
     record.identities = walk;
-    record.put_aside.watch(ssl, on_handshake_event);
+    record.put_aside.watch(ssl, on_server_event);
     // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
     if (record.early->in_force->refuse_early_data) record.put_aside.refuse_early_data(ssl);
     record.put_aside.resume_within(ssl, options.max_session_age.count() > 0 ? record.early->scope : unmatchable());
@@ -149,7 +149,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
         said.scope = found->scope;
     }
     if (!record.put_aside.give_back(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
-    record.put_aside.watch(ssl, on_handshake_event); // where the next handshake begins, what is left of this one goes
+    record.put_aside.watch(ssl, on_server_event); // where the next handshake begins, what is left of this one goes
     record.now.facts.hello = said;
     record.now.hello = std::move(found);
     if (!said.offered) return std::nullopt;

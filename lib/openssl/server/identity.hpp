@@ -28,8 +28,4 @@ struct identity {
 /// alone. Throws error{openssl}.
 [[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
 
-/// is_of_an_agent says whether a certificate was asked for because of the flag, on this connection or on the one whose
-/// session it resumed: then it is no customer's, whatever OpenSSL's verify result is.
-[[nodiscard]] bool is_of_an_agent(const SSL& ssl) noexcept;
-
 } // namespace reqauth::detail

@@ -64,18 +64,6 @@ findings findings_of(const SSL& ssl, const server_facts* facts) noexcept {
 
 } // namespace
 
-//= RCA-14
-//= SEC-8
-bool is_of_an_agent(const SSL& ssl) noexcept {
-    if (server_outcome_of(ssl).accepted) return true;
-    // An application may have brought an agent's session to a connection on which nobody offered the flag.
-    void* data = nullptr;
-    std::size_t size = 0;
-    SSL_SESSION* session = SSL_get_session(&ssl);
-    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
-           read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
-}
-
 } // namespace detail
 
 using namespace detail;
@@ -104,6 +92,18 @@ peer peer_of(const SSL& ssl) {
 server_outcome server_outcome_of(const SSL& ssl) noexcept {
     const server_facts* facts = facts_of(ssl);
     return progress(facts, findings_of(ssl, facts));
+}
+
+//= RCA-14
+//= SEC-8
+bool is_of_agent(const SSL& ssl) noexcept {
+    if (server_outcome_of(ssl).accepted) return true;
+    // An application may have brought an agent's session to a connection on which nobody offered the flag.
+    void* data = nullptr;
+    std::size_t size = 0;
+    SSL_SESSION* session = SSL_get_session(&ssl);
+    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
+           read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
 }
 
 } // namespace reqauth

@@ -34,9 +34,9 @@ std::string client_hello_with(const std::vector<extension_type>& types) {
     std::string body;
     number(body, 2, TLS1_2_VERSION);
     body.append(SSL3_RANDOM_SIZE, '\0');
-    number(body, 1, 0);                                // session id
+    number(body, 1, 0);                                    // session id
     number(body, 4, 2U << 16U | (SSL3_CK_SCSV & 0xffffU)); // cipher suites
-    number(body, 2, 1U << 8U | 1U);                    // compression methods
+    number(body, 2, 1U << 8U | 1U);                        // compression methods
     number(body, 2, extensions.size());
     body += extensions;
     std::string message;
@@ -60,7 +60,8 @@ public:
         must(own_ != nullptr && model_ != nullptr);
         // Both are the model's alone: an SSL has a copy of its SSL_CTX's.
         SSL_set_cert_cb(model_.get(), nullptr, nullptr);
-        SSL_set_security_callback(model_.get(), [](const SSL*, const SSL_CTX*, int, int, int, void*, void*) { return 1; });
+        SSL_set_security_callback(model_.get(),
+                                  [](const SSL*, const SSL_CTX*, int, int, int, void*, void*) { return 1; });
     }
     [[nodiscard]] SSL_CTX* context() const noexcept { return own_.get(); }
 
@@ -112,7 +113,8 @@ std::vector<extension_type> extensions_of(SSL_CTX& context) {
     std::vector<extension_type> types;
     for (unsigned int type = 0; type <= 0xffff; ++type) {
         // What a client's role knows stands in the same list. TLS 1.2's SCTs may be registered although OpenSSL knows them.
-        if (SSL_CTX_has_client_custom_ext(&context, type) == 1) found.types.push_back(static_cast<extension_type>(type));
+        if (SSL_CTX_has_client_custom_ext(&context, type) == 1)
+            found.types.push_back(static_cast<extension_type>(type));
         if (SSL_extension_supported(type) != 1 || type == TLSEXT_TYPE_signed_certificate_timestamp)
             types.push_back(static_cast<extension_type>(type));
         if (types.size() < most && type != 0xffff) continue;

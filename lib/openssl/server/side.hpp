@@ -22,6 +22,8 @@ struct attached_server {
     SSL_CTX* context; ///< not owned: it owns this
     std::shared_ptr<server_side> of;
     std::uint64_t number; ///< no other SSL_CTX ever has it
+    /// The application's info callback, where ours is in its place.
+    void (*info)(const SSL*, int, int) = nullptr;
 
     /// on finds it: null where no server is attached.
     [[nodiscard]] static const attached_server* on(const SSL_CTX* context) noexcept {
