@@ -140,4 +140,17 @@ struct server_outcome {
 /// `ssl`.
 [[nodiscard]] REQAUTH_EXPORT server_outcome server_outcome_of(const SSL& ssl) noexcept;
 
+/// is_agents_session says whether a session is that of a verified agent. An application can bring one, out of a cache or
+/// a ticket, to a connection on which nobody offered the flag. Whoever takes the certificate there for a customer's has
+/// to ask this first.
+///
+/// True: libreqauth verified a certificate because of the flag when the session was made. True also after a
+/// post-handshake request, whatever certificate came then.
+/// False: every other session; one of an agent that was not verified; one whose ticket application data the application
+/// has overwritten.
+///
+/// It authenticates nobody, since the session may be out of date or another server's: that takes a flagged_peer. Call it
+/// in a thread that may use `session`.
+[[nodiscard]] REQAUTH_EXPORT bool is_agents_session(const SSL_SESSION& session) noexcept;
+
 } // namespace reqauth

@@ -3,7 +3,6 @@
 
 #include "../openssl/base/fence.hpp"
 #include "../openssl/base/handle.hpp"
-#include "../openssl/server/identity.hpp"
 
 #include <reqauth/error.hpp>
 

@@ -3,7 +3,6 @@
 
 #include "base64.hpp"
 #include "../openssl/base/fence.hpp"
-#include "../openssl/server/identity.hpp"
 #include "../openssl/base/pem.hpp"
 
 #include <reqauth/error.hpp>

@@ -95,8 +95,14 @@ int noted_slot() {
     return slot;
 }
 
-constexpr std::size_t leaf_octets = 32;
-constexpr std::size_t leaf_in_mark = 8 + 2 * leaf_octets; ///< after the version, the scope and the policy
+/// own_mark is for an agent's session that libreqauth gives none, since it vouches for nobody by it.
+/// The leaf stands where it does in the library's.
+struct own_mark {
+    std::array<char, leaf_in_mark> begins{"reqauth-exec"};
+    std::array<unsigned char, leaf_octets> leaf{}; ///< SHA-256 of the certificate
+    std::array<char, mark_octets - leaf_in_mark - leaf_octets> nothing{};
+};
+static_assert(sizeof(own_mark) == mark_octets);
 
 struct context_freed {
     void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
@@ -105,7 +111,7 @@ struct bio_freed {
     void operator()(BIO* bio) const noexcept { BIO_free(bio); }
 };
 
-const unsigned char* agents_leaf(const SSL_SESSION* session);
+bool is_agents_session(const SSL_SESSION* session);
 
 kept* kept_of(const SSL_CTX* context) { return static_cast<kept*>(SSL_CTX_get_ex_data(context, context_slot())); }
 
@@ -161,15 +167,14 @@ bool set_verify(SSL_CTX* context, verify_function function, void* argument) {
 }
 
 /// mark_session marks an agent's session that libreqauth vouches for to nobody: nobody resumes it, and the program can
-/// still get at it. The mark is one without scope, policy and time.
+/// still get at it.
 bool mark_session(SSL* ssl, X509_STORE_CTX* verification) {
     SSL_SESSION* session = SSL_get_session(ssl);
-    if (agents_leaf(session) != nullptr) return true;
-    std::array<unsigned char, mark_octets> mark{};
-    std::memcpy(mark.data(), mark_begins, sizeof mark_begins - 1);
+    if (is_agents_session(session)) return true;
+    own_mark mark;
     const X509* leaf = X509_STORE_CTX_get0_cert(verification);
-    return (leaf == nullptr || X509_digest(leaf, EVP_sha256(), mark.data() + leaf_in_mark, nullptr) == 1) &&
-           SSL_SESSION_set1_ticket_appdata(session, mark.data(), mark.size()) == 1;
+    return (leaf == nullptr || X509_digest(leaf, EVP_sha256(), mark.leaf.data(), nullptr) == 1) &&
+           SSL_SESSION_set1_ticket_appdata(session, &mark, sizeof mark) == 1;
 }
 
 /// verify stands in the place of the program's SSL_CTX_set_cert_verify_callback, which sees no agent.
@@ -288,31 +293,33 @@ void begins(SSL_CTX* context) {
     }
 }
 
-/// agents_leaf gives the leaf that the mark of an agent's session names: null where it is no agent's.
-const unsigned char* agents_leaf(const SSL_SESSION* session) {
+/// mark_of gives what marks an agent's session: null where it is no agent's.
+const own_mark* mark_of(const SSL_SESSION* session) {
     void* data = nullptr;
     std::size_t size = 0;
     // It changes nothing, and OpenSSL 3 takes no const.
     if (session == nullptr ||
         SSL_SESSION_get0_ticket_appdata(const_cast<SSL_SESSION*>(session), &data, &size) != 1 || // NOLINT
-        size != mark_octets || std::memcmp(data, mark_begins, sizeof mark_begins - 1) != 0)
+        size != mark_octets)
         return nullptr;
-    return static_cast<const unsigned char*>(data) + leaf_in_mark;
+    const auto* mark = static_cast<const own_mark*>(data);
+    return reqauth::is_agents_session(*session) || mark->begins == own_mark().begins ? mark : nullptr;
 }
+
+bool is_agents_session(const SSL_SESSION* session) { return mark_of(session) != nullptr; }
 
 /// What came in post-handshake authentication since is not the agent's, but for the program's own trust.
 bool hides_session(const SSL_SESSION* session) {
-    const unsigned char* leaf = agents_leaf(session);
-    if (leaf == nullptr) return false;
+    const own_mark* mark = mark_of(session);
+    if (mark == nullptr) return false;
     const X509* peer = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(session)); // NOLINT
     std::array<unsigned char, leaf_octets> digest{};
-    return peer == nullptr || X509_digest(peer, EVP_sha256(), digest.data(), nullptr) != 1 ||
-           std::memcmp(digest.data(), leaf, digest.size()) == 0;
+    return peer == nullptr || X509_digest(peer, EVP_sha256(), digest.data(), nullptr) != 1 || digest == mark->leaf;
 }
 
 bool hides(const SSL* ssl) {
     const SSL_SESSION* session = SSL_get_session(ssl);
-    return agents_leaf(session) != nullptr ? hides_session(session) : reqauth::server_outcome_of(*ssl).accepted;
+    return is_agents_session(session) ? hides_session(session) : reqauth::server_outcome_of(*ssl).accepted;
 }
 
 /// Without a certificate nothing was wrong with it. Where everybody must have one, there is nobody without, and a
@@ -350,6 +357,7 @@ reqauth_exec_hooks hooks{.libssl = reinterpret_cast<const void*>(&SSL_CTX_set_ps
                          .set_verify = set_verify,
                          .hides = nullptr,
                          .hides_session = hides_session,
+                         .is_agents_session = is_agents_session,
                          .verify_result = verify_result,
                          .print_session = print_session};
 

@@ -18,9 +18,11 @@
 inline constexpr const char* settings_variable = "REQAUTH_EXEC";
 inline constexpr const char* tally_variable = "REQAUTH_EXEC_TALLY";
 
-/// A mark is what libreqauth writes into an agent's session, first in its ticket application data: docs/reference.md.
-inline constexpr char mark_begins[] = "reqauth\x01";
+/// A mark is what libreqauth writes into an agent's session, first in its ticket application data, and where in it the
+/// leaf's digest stands: docs/reference.md. What the program writes there stands behind it.
 inline constexpr std::size_t mark_octets = 112;
+inline constexpr std::size_t leaf_in_mark = 72;
+inline constexpr std::size_t leaf_octets = 32;
 
 /// printable_name is this program's name for people: whoever runs it has chosen it, and it may have any octet but a slash.
 struct printable_name {
@@ -51,6 +53,8 @@ struct reqauth_exec_hooks {
     /// Whether a program is not to see the certificate of this connection, or of this session.
     bool (*hides)(const SSL*);
     bool (*hides_session)(const SSL_SESSION*);
+    /// Whether a mark stands first in a session's ticket application data.
+    bool (*is_agents_session)(const SSL_SESSION*);
     /// What SSL_get_verify_result says to the program where the certificate is hidden.
     long (*verify_result)(const SSL*);
     /// SSL_SESSION_print and SSL_SESSION_print_fp without the verify result.

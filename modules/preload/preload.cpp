@@ -146,24 +146,16 @@ SSL_CTX* note(SSL_CTX* made, const target& by) {
     return made;
 }
 
-bool begins_with_mark(const void* data, std::size_t size) {
-    return size >= mark_octets && std::memcmp(data, mark_begins, sizeof mark_begins - 1) == 0;
-}
-
-struct marked {
-    bool there = false;
-    const void* data = nullptr;
-};
-
-// The mark of a session of this libreqauth's OpenSSL.
-marked mark_of(SSL_SESSION* session) {
+// The mark of an agent's session, of this libreqauth's OpenSSL: null where there is none.
+const void* mark_of(SSL_SESSION* session) {
     void* data = nullptr;
     std::size_t size = 0;
-    if (hooks_there() == nullptr || session == nullptr) return {};
+    const reqauth_exec_hooks* hooks = hooks_there();
+    if (hooks == nullptr || session == nullptr) return nullptr;
+    const within guard;
     const target found = find(function::SSL_SESSION_get0_ticket_appdata, reinterpret_cast<void*>(&mark_of));
-    if (as(&SSL_SESSION_get0_ticket_appdata, found)(session, &data, &size) != 1 || !begins_with_mark(data, size))
-        return {};
-    return {true, data};
+    const bool there = as(&SSL_SESSION_get0_ticket_appdata, found)(session, &data, &size) == 1 && size >= mark_octets;
+    return there && hooks->is_agents_session(session) ? data : nullptr;
 }
 
 // Before the program's own code runs, and before it can change what a path means.
@@ -305,7 +297,7 @@ REQAUTH_EXPORT void SSL_CTX_set_cert_verify_callback(SSL_CTX* context, verify_fu
 REQAUTH_EXPORT int SSL_SESSION_set1_id_context(SSL_SESSION* session, const unsigned char* value, unsigned int size) {
     const target found = find(function::SSL_SESSION_set1_id_context, CALLER);
     if (found.real == nullptr) return 0;
-    if (found.who == caller::anybody && mark_of(session).there) return 1;
+    if (found.who == caller::anybody && mark_of(session) != nullptr) return 1;
     return as(&SSL_SESSION_set1_id_context, found)(session, value, size);
 }
 
@@ -313,12 +305,12 @@ REQAUTH_EXPORT int SSL_SESSION_set1_ticket_appdata(SSL_SESSION* session, const v
     const target found = find(function::SSL_SESSION_set1_ticket_appdata, CALLER);
     if (found.real == nullptr) return 0;
     auto* set = as(&SSL_SESSION_set1_ticket_appdata, found);
-    const marked mark = found.who == caller::anybody ? mark_of(session) : marked{};
-    if (!mark.there) return set(session, data, size);
+    const void* mark = found.who == caller::anybody ? mark_of(session) : nullptr;
+    if (mark == nullptr) return set(session, data, size);
     if (size > SIZE_MAX - mark_octets) return 0;
     auto* both = static_cast<char*>(std::malloc(mark_octets + size));
     if (both == nullptr) return 0;
-    std::memcpy(both, mark.data, mark_octets);
+    std::memcpy(both, mark, mark_octets);
     if (data != nullptr && size > 0) std::memcpy(both + mark_octets, data, size);
     const int done = set(session, both, mark_octets + (data != nullptr ? size : 0));
     std::free(both);
@@ -329,12 +321,12 @@ REQAUTH_EXPORT int SSL_SESSION_get0_ticket_appdata(SSL_SESSION* session, void** 
     const target found = find(function::SSL_SESSION_get0_ticket_appdata, CALLER);
     if (found.real == nullptr) return 0;
     const int done = as(&SSL_SESSION_get0_ticket_appdata, found)(session, data, size);
-    if (done != 1 || !found.known || hooks_there() == nullptr || !begins_with_mark(*data, *size)) return done;
-    if (found.who == caller::anybody) {
+    if (done != 1 || !found.known || *size < mark_octets) return done;
+    if (found.who != caller::anybody) { // for whom nothing that is longer is a mark
+        *size = mark_octets;
+    } else if (mark_of(session) != nullptr) {
         *size -= mark_octets;
         *data = *size > 0 ? static_cast<char*>(*data) + mark_octets : nullptr;
-    } else {
-        *size = mark_octets;
     }
     return done;
 }

@@ -274,6 +274,7 @@ TEST_CASE("server / client_cert_of_customer / an agent's session that the applic
     CHECK(SSL_get_verify_result(both.server.ssl.get()) == X509_V_ERR_APPLICATION_VERIFICATION);
     SSL_set_verify_result(both.server.ssl.get(), X509_V_OK);
     CHECK(why(of_customer(both)) == "agent");
+    CHECK(reqauth::is_agents_session(*SSL_get_session(both.server.ssl.get())));
 }
 
 TEST_CASE("server / client_cert_of_customer / an SSL that served others before -> nothing of them",

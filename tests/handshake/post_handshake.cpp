@@ -276,3 +276,45 @@ TEST_CASE(
     REQUIRE(shown != nullptr);
     CHECK(X509_cmp(shown.get(), the_cast().customer.certificate.get()) == 0);
 }
+
+TEST_CASE("server / is_agents_session / agent, customer, nobody, a customer after an agent -> of an agent alone",
+          "[handshake][RCA-14][SEC-8]") {
+    const auto is_agents = [](const pair& both) {
+        return reqauth::is_agents_session(*SSL_get_session(both.server.ssl.get()));
+    };
+    const auto context = with_customers();
+    attach(*context, asking());
+    const auto agent = agent_and_customer();
+    pair both(*context, *agent);
+    REQUIRE(both.shake());
+    REQUIRE(seen(both) == "flagged CN=crawler.example");
+    SSL_SESSION* session = SSL_get_session(both.server.ssl.get());
+    CHECK(reqauth::is_agents_session(*session));
+    // What a cache keeps of it is the same.
+    unsigned char* octets = nullptr;
+    const int size = i2d_SSL_SESSION(session, &octets);
+    REQUIRE(size > 0);
+    const unsigned char* at = octets;
+    const owned<SSL_SESSION> read(d2i_SSL_SESSION(nullptr, &at, size));
+    OPENSSL_free(octets);
+    REQUIRE(read != nullptr);
+    CHECK(reqauth::is_agents_session(*read));
+
+    REQUIRE(ask_again(both));
+    REQUIRE(X509_cmp(SSL_get0_peer_certificate(both.server.ssl.get()), the_cast().customer.certificate.get()) == 0);
+    CHECK(is_agents(both));
+
+    const auto required = server_context();
+    ask(*required, SSL_VERIFY_PEER, the_cast().customers_ca);
+    attach(*required, asking());
+    const auto customer = client_context();
+    present(*customer, the_cast().customer);
+    pair other(*required, *customer);
+    REQUIRE(other.shake());
+    REQUIRE(SSL_get0_peer_certificate(other.server.ssl.get()) != nullptr);
+    CHECK_FALSE(is_agents(other));
+    const auto plain = client_context();
+    pair person(*required, *plain);
+    REQUIRE(person.shake());
+    CHECK_FALSE(is_agents(person));
+}

@@ -97,12 +97,18 @@ server_outcome server_outcome_of(const SSL& ssl) noexcept {
 //= RCA-14
 //= SEC-8
 bool is_of_agent(const SSL& ssl) noexcept {
-    if (server_outcome_of(ssl).accepted) return true;
+    const SSL_SESSION* session = SSL_get_session(&ssl);
     // An application may have brought an agent's session to a connection on which nobody offered the flag.
+    return server_outcome_of(ssl).accepted || (session != nullptr && is_agents_session(*session));
+}
+
+//= RCA-14
+//= SEC-8
+bool is_agents_session(const SSL_SESSION& session) noexcept {
+    auto* read = const_cast<SSL_SESSION*>(&session); // NOLINT: OpenSSL 3 takes no const, and changes nothing
     void* data = nullptr;
     std::size_t size = 0;
-    SSL_SESSION* session = SSL_get_session(&ssl);
-    return session != nullptr && SSL_SESSION_get0_ticket_appdata(session, &data, &size) == 1 &&
+    return SSL_SESSION_get0_ticket_appdata(read, &data, &size) == 1 &&
            read_mark({static_cast<const std::uint8_t*>(data), size}).has_value();
 }
 
