@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every handshake there is between the kinds of client and server that matter, each against the oracle.
 //
-//   matrix [--all] [--seed N]
+//   matrix [--all | --seed N | --only CASE]
 //
-// Without --all: a sample, by a seed that it prints. The last line is `handshakes: N, outcomes: M,
-// differences: D`; exit status 1 where D is not 0.
+// Without --all: a sample, by a seed that it prints. Each difference has the number of its case, and --only runs that
+// one alone and prints what was expected and seen. The last line is `handshakes: N, outcomes: M, differences: D`; exit
+// status 1 where D is not 0.
 
 #include "matrix/hosts.hpp"
 
@@ -68,14 +69,32 @@ std::string text_of(const scene& of) {
            reloads[static_cast<std::size_t>(of.between)];
 }
 
+// The parts of an outcome that are not the same.
+std::string difference(const outcome& expected, const outcome& observed) {
+    std::string parts;
+    const auto part = [&parts](const char* name, bool same) {
+        if (!same) parts += parts.empty() ? name : std::string(", ") + name;
+    };
+    part("good", expected.good == observed.good);
+    part("alert", expected.alert == observed.alert);
+    part("requested", expected.requested == observed.requested);
+    part("acknowledged", expected.acknowledged == observed.acknowledged);
+    part("resumed", expected.resumed == observed.resumed);
+    part("peer", expected.peer == observed.peer);
+    part("result", expected.result == observed.result);
+    return parts;
+}
+
 class comparison {
 public:
-    /// Of `every` handshakes one is run.
-    comparison(std::uint64_t seed, std::uint64_t every) : random_(seed), every_(every) {}
+    /// Of `every` cases one is run, or `only` one.
+    comparison(std::uint64_t seed, std::uint64_t every, std::optional<std::size_t> only)
+        : random_(seed), every_(every), only_(only) {}
 
     void play(const scene& as, const arrival& first, const std::optional<arrival>& second) {
-        if (random_() % every_ != 0) return;
-        if (!last_ || as.setup() != last_->setup()) 
+        ++case_;
+        if (only_ ? case_ != *only_ : random_() % every_ != 0) return;
+        if (!last_ || as.setup() != last_->setup())
             hosts_.emplace(as.attached, as.policy, as.own, first_trust, as.beside);
         last_ = as;
 
@@ -94,6 +113,7 @@ public:
     }
 
     [[nodiscard]] bool tell() const {
+        if (only_ && handshakes_ == 0) std::cout << "the cases are 1 to " << case_ << std::endl;
         std::cout << "handshakes: " << handshakes_ << ", outcomes: " << outcomes_.size()
                   << ", differences: " << differences_ << std::endl;
         return differences_ == 0 && handshakes_ != 0;
@@ -109,14 +129,18 @@ private:
     void judge(const std::string& where, const outcome& expected, const outcome& observed) {
         ++handshakes_;
         outcomes_.insert(text_of(observed));
-        if (expected == observed) return;
-        if (++differences_ <= 20)
-            std::cout << "difference " << differences_ << ": " << where << "\n    expected " << text_of(expected)
-                      << "\n    observed " << text_of(observed) << std::endl;
+        const bool differs = expected != observed;
+        if (differs) ++differences_;
+        if (only_ || (differs && differences_ <= 20))
+            std::cout << "case " << case_ << ": " << where << "\n    expected " << text_of(expected)
+                      << "\n    observed " << text_of(observed)
+                      << (differs ? "\n    differs in " + difference(expected, observed) : "\n    the same") << std::endl;
     }
 
     std::mt19937_64 random_;
     std::uint64_t every_;
+    std::optional<std::size_t> only_;
+    std::size_t case_ = 0; ///< by the order in which they come
     matrix::visitors visitors_;
     std::optional<matrix::listener> hosts_;
     std::optional<scene> last_;
@@ -191,25 +215,30 @@ void play_resumed(comparison& all, scene as) {
 
 int main(int count, char** arguments) try {
     bool everything = false;
+    std::optional<std::size_t> only;
     std::uint64_t seed = std::random_device()();
     for (int i = 1; i < count; ++i) {
         const std::string argument = arguments[i];
+        const bool number = i + 1 < count && std::isdigit(static_cast<unsigned char>(*arguments[i + 1])) != 0;
         if (argument == "--all") {
             everything = true;
-        } else if (argument == "--seed" && i + 1 < count &&
-                   std::isdigit(static_cast<unsigned char>(*arguments[i + 1])) != 0) {
+        } else if (argument == "--seed" && number) {
             seed = std::stoull(arguments[++i]);
+        } else if (argument == "--only" && number) {
+            only = std::stoull(arguments[++i]);
         } else {
-            std::cerr << "matrix: unknown argument " << argument << "; it takes [--all] [--seed N]\n";
+            std::cerr << "matrix: unknown argument " << argument << "; it takes [--all | --seed N | --only CASE]\n";
             return 2;
         }
     }
-    if (everything)
+    if (only)
+        std::cout << "one of them" << std::endl;
+    else if (everything)
         std::cout << "all of them" << std::endl;
     else
         std::cout << "a sample; the same again: --seed " << seed << std::endl;
 
-    comparison all(seed, everything ? 1 : 50);
+    comparison all(seed, everything ? 1 : 50, only);
     for (const bool attached : {true, false})
         each_policy(attached, [&](const demands& policy) {
             for (const bool stateful : {false, true})
