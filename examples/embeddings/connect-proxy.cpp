@@ -60,7 +60,8 @@ int main(int argc, char** argv) try {
     const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
     SSL_set_tlsext_host_name(ssl.get(), host.c_str()); // the server's, not the proxy's
     X509_VERIFY_PARAM* expected = SSL_get0_param(ssl.get());
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1) X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1)
+        X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
     BIO* socket = connect_through(argv[1], host + ":" + argv[6]);
     SSL_set_bio(ssl.get(), socket, socket);
     ERR_clear_error();

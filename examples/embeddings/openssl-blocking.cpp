@@ -41,7 +41,8 @@ void visit(SSL_CTX& context, const std::string& host, const std::string& port) {
     BIO_set_conn_hostname(connection.get(), (host + ":" + port).c_str());
     SSL_set_tlsext_host_name(ssl, host.c_str());
     X509_VERIFY_PARAM* expected = SSL_get0_param(ssl);
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1) X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1)
+        X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
     // False where the session is not of this scope: a full handshake follows.
     if (const auto last = std::exchange(session, {nullptr, SSL_SESSION_free})) reqauth::client::resume(*ssl, *last);
 

@@ -64,7 +64,8 @@ void visit(SSL_CTX& context, const std::string& host, const std::string& port) {
     }
     SSL_set_tlsext_host_name(ssl.get(), host.c_str());
     X509_VERIFY_PARAM* expected = SSL_get0_param(ssl.get());
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1) X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1)
+        X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
     if (const auto last = std::exchange(session, {nullptr, SSL_SESSION_free})) reqauth::client::resume(*ssl, *last);
 
     done(*ssl, [&] { return SSL_connect(ssl.get()); });

@@ -56,7 +56,8 @@ reqauth::client_outcome visit(SSL_CTX& context, const std::string& host, const s
     BIO_set_conn_hostname(connection.get(), (host + ":" + port).c_str());
     SSL_set_tlsext_host_name(ssl, host.c_str());
     X509_VERIFY_PARAM* expected = SSL_get0_param(ssl);
-    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1) X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
+    if (X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) != 1)
+        X509_VERIFY_PARAM_set1_host(expected, host.c_str(), 0);
     if (const session_ptr last = take()) reqauth::client::resume(*ssl, *last);
     ERR_clear_error();
     if (BIO_do_handshake(connection.get()) != 1) fail(*ssl);

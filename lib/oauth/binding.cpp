@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "oauth.hpp"
 
-#include "base64.hpp"
 #include "../openssl/base/fence.hpp"
 #include "../openssl/base/pem.hpp"
+#include "base64.hpp"
 
 #include <reqauth/error.hpp>
 

@@ -132,7 +132,8 @@ void measure(const contestant& who, const shape& about, flagged with, ending how
     RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), SSL3_RANDOM_SIZE);
     const std::string share = x25519_share();
     client_hello_shape sizes = about.sizes;
-    if (with != flagged::no) sizes.flags = with == flagged::yes ? flags({80}) : octets({255}) + std::string(255, '\xff');
+    if (with != flagged::no)
+        sizes.flags = with == flagged::yes ? flags({80}) : octets({255}) + std::string(255, '\xff');
     if (about.with != ticket::none) sizes.ticket = real;
     sizes.binds_ticket = about.with == ticket::own;
     if (how == ending::fails) flights.push_back(client_hello(sizes, random, std::nullopt));

@@ -149,7 +149,8 @@ visit_of visit_twice(SSL_CTX& server, const identity& who, std::span<X509* const
 
 TEST_CASE("server / X509_verify_cert gives up without a word, the application goes on -> not_witnessed, and no session",
           "[handshake][attack][SEC-1]") {
-    const auto root = issue({.common_name = "Constrained CA", .ca = true, .name_constraints = "critical,permitted;DNS:example"});
+    const auto root =
+        issue({.common_name = "Constrained CA", .ca = true, .name_constraints = "critical,permitted;DNS:example"});
     const auto silent = [&] {
         auto about = agent_description("victim.example");
         about.alt_names = {{GEN_URI, "https://victim.example/"}};
@@ -210,8 +211,9 @@ TEST_CASE("server / a CRL of the issuer that cannot be used / a CA that it revok
         bool renewed;
         crl_description about;
     };
-    for (auto& [what, renewed, about] : std::vector<row>{{"rollover: for the new key", false, {}},
-                                                         {"renewal: for the old serial number", true, {.by_serial = true}}}) {
+    for (auto& [what, renewed, about] :
+         std::vector<row>{{"rollover: for the new key", false, {}},
+                          {"renewal: for the old serial number", true, {.by_serial = true}}}) {
         CAPTURE(what);
         const auto old = issue({.common_name = "Rolled CA", .ca = true});
         const auto now = issue({.common_name = "Rolled CA", .ca = true}, nullptr, renewed ? old.key.get() : nullptr);
@@ -243,8 +245,8 @@ TEST_CASE("server / a CRL of the issuer that cannot be used / a CA that it revok
     const auto agent = issue(agent_description("crawler.example"), &sub);
     X509* chain[] = {sub.certificate.get()};
     auto policy = asking();
-    policy.when_offered =
-        reqauth::client_auth::request(agents().with_crls(crl(the_cast().agents_ca, {.for_leaves = true})).with_crls(crl(sub)));
+    policy.when_offered = reqauth::client_auth::request(
+        agents().with_crls(crl(the_cast().agents_ca, {.for_leaves = true})).with_crls(crl(sub)));
     CHECK(visit_twice(*attached_server(policy), agent, chain).who.starts_with("refused"));
     // No CRL of that name: forgiven, as before.
     policy.when_offered = reqauth::client_auth::request(agents().with_crls(crl(sub)));
@@ -322,7 +324,8 @@ TEST_CASE("server / attach / one key in two encodings is an anchor for both -> s
           "[handshake][attack][RCA-13]") {
     const auto key = make_key();
     const owned<EVP_PKEY> compressed(EVP_PKEY_dup(key.get()));
-    REQUIRE(EVP_PKEY_set_utf8_string_param(compressed.get(), OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed") == 1);
+    REQUIRE(EVP_PKEY_set_utf8_string_param(compressed.get(), OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                           "compressed") == 1);
     const auto plain = issue({.common_name = "Shared CA", .ca = true}, nullptr, key.get());
     const auto short_one = issue({.common_name = "Shared CA", .ca = true}, nullptr, compressed.get());
     for (const identity* of_customers : {&plain, &short_one})
@@ -403,60 +406,63 @@ struct setting {
     void (*apply)(SSL*);
 };
 X509_VERIFY_PARAM* parameters_of(SSL* ssl) { return SSL_get0_param(ssl); }
-const std::array settings{
+const std::array settings {
     setting{"a host", [](SSL* ssl) { X509_VERIFY_PARAM_set1_host(parameters_of(ssl), "customer.example", 0); }},
-    setting{"an e-mail address", [](SSL* ssl) { X509_VERIFY_PARAM_set1_email(parameters_of(ssl), "a@customer.example", 0); }},
-    setting{"an address", [](SSL* ssl) { X509_VERIFY_PARAM_set1_ip_asc(parameters_of(ssl), "192.0.2.1"); }},
-    setting{"purpose any", [](SSL* ssl) { SSL_set_purpose(ssl, X509_PURPOSE_ANY); }},
-    setting{"purpose server", [](SSL* ssl) { SSL_set_purpose(ssl, X509_PURPOSE_SSL_SERVER); }},
-    setting{"trust of mail", [](SSL* ssl) { SSL_set_trust(ssl, X509_TRUST_EMAIL); }},
-    setting{"no times", [](SSL* ssl) { X509_VERIFY_PARAM_set_flags(parameters_of(ssl), X509_V_FLAG_NO_CHECK_TIME); }},
-    setting{"another time", [](SSL* ssl) { X509_VERIFY_PARAM_set_time(parameters_of(ssl), 1000); }},
-    setting{"an explicit policy",
-            [](SSL* ssl) {
-                X509_VERIFY_PARAM_set_flags(parameters_of(ssl), X509_V_FLAG_POLICY_CHECK | X509_V_FLAG_EXPLICIT_POLICY);
-                X509_VERIFY_PARAM_add0_policy(parameters_of(ssl), OBJ_txt2obj("1.2.3.4", 1));
-            }},
-    setting{"CRLs", [](SSL* ssl) { X509_VERIFY_PARAM_set_flags(parameters_of(ssl), X509_V_FLAG_CRL_CHECK); }},
-    setting{"depth 0", [](SSL* ssl) { SSL_set_verify_depth(ssl, 0); }},
-    setting{"level 5 of authentication", [](SSL* ssl) { X509_VERIFY_PARAM_set_auth_level(parameters_of(ssl), 5); }},
-    setting{"level -1 of authentication", [](SSL* ssl) { X509_VERIFY_PARAM_set_auth_level(parameters_of(ssl), 0); }},
-    setting{"DANE-EE for the agent's key",
-            [](SSL* ssl) {
-                SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
-                SSL_dane_enable(ssl, nullptr);
-                const auto pin = pin_of(*the_cast().expired_agent.key);
-                SSL_CTX_dane_mtype_set(SSL_get_SSL_CTX(ssl), EVP_sha256(), 1, 1);
-                SSL_dane_tlsa_add(ssl, 3, 1, 1, pin.data(), pin.size());
-            }},
-    setting{"DANE-EE for another's key",
-            [](SSL* ssl) {
-                SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
-                SSL_dane_enable(ssl, nullptr);
-                const auto pin = pin_of(*the_cast().customer.key);
-                SSL_dane_tlsa_add(ssl, 3, 1, 1, pin.data(), pin.size());
-            }},
-    setting{"DANE-TA for another's CA",
-            [](SSL* ssl) {
-                SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
-                SSL_dane_enable(ssl, nullptr);
-                const auto pin = pin_of(*the_cast().customers_ca.key);
-                SSL_dane_tlsa_add(ssl, 2, 1, 1, pin.data(), pin.size());
-            }},
-    setting{"DANE-TA for the agents' CA",
-            [](SSL* ssl) {
-                SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
-                SSL_dane_enable(ssl, nullptr);
-                const auto pin = pin_of(*the_cast().agents_ca.key);
-                SSL_dane_tlsa_add(ssl, 2, 1, 1, pin.data(), pin.size());
-            }},
+        setting{"an e-mail address",
+                [](SSL* ssl) { X509_VERIFY_PARAM_set1_email(parameters_of(ssl), "a@customer.example", 0); }},
+        setting{"an address", [](SSL* ssl) { X509_VERIFY_PARAM_set1_ip_asc(parameters_of(ssl), "192.0.2.1"); }},
+        setting{"purpose any", [](SSL* ssl) { SSL_set_purpose(ssl, X509_PURPOSE_ANY); }},
+        setting{"purpose server", [](SSL* ssl) { SSL_set_purpose(ssl, X509_PURPOSE_SSL_SERVER); }},
+        setting{"trust of mail", [](SSL* ssl) { SSL_set_trust(ssl, X509_TRUST_EMAIL); }},
+        setting{"no times",
+                [](SSL* ssl) { X509_VERIFY_PARAM_set_flags(parameters_of(ssl), X509_V_FLAG_NO_CHECK_TIME); }},
+        setting{"another time", [](SSL* ssl) { X509_VERIFY_PARAM_set_time(parameters_of(ssl), 1000); }},
+        setting{"an explicit policy",
+                [](SSL* ssl) {
+                    X509_VERIFY_PARAM_set_flags(parameters_of(ssl),
+                                                X509_V_FLAG_POLICY_CHECK | X509_V_FLAG_EXPLICIT_POLICY);
+                    X509_VERIFY_PARAM_add0_policy(parameters_of(ssl), OBJ_txt2obj("1.2.3.4", 1));
+                }},
+        setting{"CRLs", [](SSL* ssl) { X509_VERIFY_PARAM_set_flags(parameters_of(ssl), X509_V_FLAG_CRL_CHECK); }},
+        setting{"depth 0", [](SSL* ssl) { SSL_set_verify_depth(ssl, 0); }},
+        setting{"level 5 of authentication", [](SSL* ssl) { X509_VERIFY_PARAM_set_auth_level(parameters_of(ssl), 5); }},
+        setting{"level -1 of authentication",
+                [](SSL* ssl) { X509_VERIFY_PARAM_set_auth_level(parameters_of(ssl), 0); }},
+        setting{"DANE-EE for the agent's key",
+                [](SSL* ssl) {
+                    SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
+                    SSL_dane_enable(ssl, nullptr);
+                    const auto pin = pin_of(*the_cast().expired_agent.key);
+                    SSL_CTX_dane_mtype_set(SSL_get_SSL_CTX(ssl), EVP_sha256(), 1, 1);
+                    SSL_dane_tlsa_add(ssl, 3, 1, 1, pin.data(), pin.size());
+                }},
+        setting{"DANE-EE for another's key",
+                [](SSL* ssl) {
+                    SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
+                    SSL_dane_enable(ssl, nullptr);
+                    const auto pin = pin_of(*the_cast().customer.key);
+                    SSL_dane_tlsa_add(ssl, 3, 1, 1, pin.data(), pin.size());
+                }},
+        setting{"DANE-TA for another's CA",
+                [](SSL* ssl) {
+                    SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
+                    SSL_dane_enable(ssl, nullptr);
+                    const auto pin = pin_of(*the_cast().customers_ca.key);
+                    SSL_dane_tlsa_add(ssl, 2, 1, 1, pin.data(), pin.size());
+                }},
+        setting{"DANE-TA for the agents' CA",
+                [](SSL* ssl) {
+                    SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
+                    SSL_dane_enable(ssl, nullptr);
+                    const auto pin = pin_of(*the_cast().agents_ca.key);
+                    SSL_dane_tlsa_add(ssl, 2, 1, 1, pin.data(), pin.size());
+                }},
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
-    setting{"an expected raw key",
-            [](SSL* ssl) {
-                SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
-                SSL_dane_enable(ssl, nullptr);
-                SSL_add_expected_rpk(ssl, the_cast().expired_agent.key.get());
-            }},
+        setting{"an expected raw key", [](SSL* ssl) {
+                    SSL_CTX_dane_enable(SSL_get_SSL_CTX(ssl));
+                    SSL_dane_enable(ssl, nullptr);
+                    SSL_add_expected_rpk(ssl, the_cast().expired_agent.key.get());
+                }},
 #endif
 };
 
@@ -471,7 +477,8 @@ std::string judged_beside(const setting& own, const reqauth::trust& trust, const
     pair both(*server, *client.context);
     own.apply(both.server.ssl.get());
     const bool good = both.shake();
-    if (const auto who_came = reqauth::peer_of(*both.server.ssl); std::holds_alternative<reqauth::flagged_peer>(who_came))
+    if (const auto who_came = reqauth::peer_of(*both.server.ssl);
+        std::holds_alternative<reqauth::flagged_peer>(who_came))
         CHECK(std::get<reqauth::flagged_peer>(who_came).chain().size() ==
               (trust.size() == 1 && trust.digest() == agents().digest() ? 2U : 1U));
     return good ? seen(both) : "refused";
@@ -479,8 +486,9 @@ std::string judged_beside(const setting& own, const reqauth::trust& trust, const
 
 } // namespace
 
-TEST_CASE("server / DANE, names, purposes and what else the application set on its SSL -> decide nothing about an agent",
-          "[handshake][attack][SEC-1][SEC-6]") {
+TEST_CASE(
+    "server / DANE, names, purposes and what else the application set on its SSL -> decide nothing about an agent",
+    "[handshake][attack][SEC-1][SEC-6]") {
     const auto alone = trust_in(the_cast().expired_agent).with_partial_chains();
     for (const setting& own : settings)
         for (const bool permissive : {false, true}) {
@@ -490,14 +498,16 @@ TEST_CASE("server / DANE, names, purposes and what else the application set on i
                 CHECK_FALSE(judged_beside(own, agents(), *bad, permissive).starts_with("flagged"));
             CHECK_FALSE(judged_beside(own, alone, the_cast().expired_agent, permissive).starts_with("flagged"));
             if (!permissive) CHECK(judged_beside(own, alone, the_cast().expired_agent, false) == "refused");
-            const auto revoking = agents().with_crls(crl(the_cast().agents_ca, {.revoked = {the_cast().agent.certificate.get()}}));
+            const auto revoking =
+                agents().with_crls(crl(the_cast().agents_ca, {.revoked = {the_cast().agent.certificate.get()}}));
             CHECK_FALSE(judged_beside(own, revoking, the_cast().agent, permissive).starts_with("flagged"));
         }
 }
 
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
-TEST_CASE("server / a raw public key in place of an agent's certificate -> nobody, also where the application expects it",
-          "[handshake][attack][not-before][SEC-1]") {
+TEST_CASE(
+    "server / a raw public key in place of an agent's certificate -> nobody, also where the application expects it",
+    "[handshake][attack][not-before][SEC-1]") {
     const unsigned char raw[] = {TLSEXT_cert_type_rpk};
     for (const bool expected : {false, true})
         for (const bool required : {false, true})

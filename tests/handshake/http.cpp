@@ -360,7 +360,9 @@ TEST_CASE("server / is_client_cert_field / every spelling that ends in the same 
 }
 
 TEST_CASE("server / is_spelling_of / a field of one's own -> the same folding, of either name", "[handshake][attack]") {
-    for (const auto* name : {"X-Agent", "x-agent", "X_AGENT", "x.agent", "X\xe9" "Agent"})
+    for (const auto* name : {"X-Agent", "x-agent", "X_AGENT", "x.agent",
+                             "X\xe9"
+                             "Agent"})
         CHECK(reqauth::is_spelling_of(name, "X-Agent"));
     CHECK(reqauth::is_spelling_of("X-Agent", "x_agent"));
     for (const auto* name : {"", "XAgent", "X-Agents", "X--Agent", "X-Agen", "X0Agent"})

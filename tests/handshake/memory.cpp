@@ -5,7 +5,6 @@
 #include "support/bad_peer.hpp"
 #include "support/contexts.hpp"
 
-
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 
@@ -58,8 +57,7 @@ public:
 
 /// for_each_allocation calls `attempt` with each allocation in its without_memory failing once, until none does. Gives how
 /// many there were.
-template <class Attempt>
-std::size_t for_each_allocation(Attempt attempt, std::size_t step = 1, std::size_t first = 1) {
+template <class Attempt> std::size_t for_each_allocation(Attempt attempt, std::size_t step = 1, std::size_t first = 1) {
     REQUIRE(counting);
     for (std::size_t number = first;; number += step) {
         counted = 0;
@@ -88,12 +86,18 @@ struct chain_of_three {
     identity root = issue({.common_name = "Root", .ca = true});
     identity middle = issue({.common_name = "Middle", .ca = true}, &root);
     identity agent = issue({.common_name = "crawler.example",
-                            .alt_names = {{GEN_DNS, "a.example"}, {GEN_DNS, "b.example"}, {GEN_URI, "https://c.example/"},
-                                          {GEN_EMAIL, "d@e.example"}, {GEN_IPADD, octets({192, 0, 2, 1})}},
+                            .alt_names = {{GEN_DNS, "a.example"},
+                                          {GEN_DNS, "b.example"},
+                                          {GEN_URI, "https://c.example/"},
+                                          {GEN_EMAIL, "d@e.example"},
+                                          {GEN_IPADD, octets({192, 0, 2, 1})}},
                             .extended_key_usage = "clientAuth"},
                            &middle);
-    identity expired = issue({.common_name = "expired.example", .alt_names = {{GEN_DNS, "expired.example"}},
-                              .extended_key_usage = "clientAuth", .not_before = -7200, .not_after = -3600},
+    identity expired = issue({.common_name = "expired.example",
+                              .alt_names = {{GEN_DNS, "expired.example"}},
+                              .extended_key_usage = "clientAuth",
+                              .not_before = -7200,
+                              .not_after = -3600},
                              &middle);
 };
 
@@ -159,9 +163,9 @@ struct own {
     friend bool operator==(const own&, const own&) = default;
 
     friend std::ostream& operator<<(std::ostream& out, const own& one) {
-        return out << one.store << ' ' << one.mode << ' ' << reinterpret_cast<const void*>(one.verify) << ' ' << one.names << ' '
-                   << one.own_names << ' ' << one.host << ' ' << one.email << ' ' << one.address << ' ' << one.depth << ' '
-                   << one.flags;
+        return out << one.store << ' ' << one.mode << ' ' << reinterpret_cast<const void*>(one.verify) << ' '
+                   << one.names << ' ' << one.own_names << ' ' << one.host << ' ' << one.email << ' ' << one.address
+                   << ' ' << one.depth << ' ' << one.flags;
     }
 };
 
@@ -221,7 +225,8 @@ void set_own(SSL* ssl, bool dane) {
 
 } // namespace
 
-TEST_CASE("server / peer_of, each allocation fails -> all of the agent, or nothing of it", "[handshake][attack][SEC-2]") {
+TEST_CASE("server / peer_of, each allocation fails -> all of the agent, or nothing of it",
+          "[handshake][attack][SEC-2]") {
     const auto server = attached_server(asking_three());
     const auto client = client_of_three(three().agent);
     pair both(*server, *client->context);
@@ -230,8 +235,7 @@ TEST_CASE("server / peer_of, each allocation fails -> all of the agent, or nothi
     std::size_t none = 0;
     const std::size_t many = for_each_allocation([&] {
         std::optional<reqauth::peer> who;
-        if (none_thrown([&] { who = reqauth::peer_of(*both.server.ssl); }))
-            CHECK(whole_or_none(*who) != "a part");
+        if (none_thrown([&] { who = reqauth::peer_of(*both.server.ssl); })) CHECK(whole_or_none(*who) != "a part");
         if (!who || whole_or_none(*who) == "none") ++none;
     });
     CHECK(many > 20);
@@ -283,8 +287,8 @@ TEST_CASE("server / flagged handshake, each allocation fails -> the application'
                     owned<SSL> next(SSL_new(customer.get()));
                     pair second(std::move(again), std::move(next));
                     shake_without_memory(second);
-                    const bool in = SSL_is_init_finished(ssl) == 1 &&
-                                    (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
+                    const bool in =
+                        SSL_is_init_finished(ssl) == 1 && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN) == 0;
                     if (in && !permissive) CHECK(SSL_get0_peer_certificate(ssl) == nullptr);
                     if (in && permissive) CHECK(SSL_get_verify_result(ssl) != X509_V_OK);
                     CHECK(whole_or_none(reqauth::peer_of(*ssl)) == "none");
@@ -299,7 +303,8 @@ TEST_CASE("server / flagged handshake, each allocation fails -> the application'
 
 TEST_CASE("trust / made, each allocation fails -> all of it, or an error", "[handshake][attack][SEC-2][RCA-13]") {
     const std::string pem_of_all = pem(*three().root.certificate) + pem(*the_cast().agents_ca.certificate) +
-                                   crl(three().root) + crl(the_cast().agents_ca, {.revoked = {the_cast().agent.certificate.get()}});
+                                   crl(three().root) +
+                                   crl(the_cast().agents_ca, {.revoked = {the_cast().agent.certificate.get()}});
     const auto whole = reqauth::trust::from_pem(pem_of_all);
     REQUIRE(whole.crl_count() == 2);
     const owned<X509_STORE> store(X509_STORE_new());
@@ -364,7 +369,8 @@ TEST_CASE("server / attach, each allocation fails -> attached, or as it was", "[
     CHECK(thrown > 10);
 }
 
-TEST_CASE("server / replace, each allocation fails -> the new policies, or the earlier ones", "[handshake][attack][SEC-4]") {
+TEST_CASE("server / replace, each allocation fails -> the new policies, or the earlier ones",
+          "[handshake][attack][SEC-4]") {
     const auto client = attached_client();
     auto context = server_context();
     reqauth::server server;

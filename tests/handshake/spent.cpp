@@ -23,7 +23,8 @@ void store_goes(void* parent, void* seen, CRYPTO_EX_DATA*, int, long, void*) {
 }
 
 void look_at_store(const SSL* ssl, int, int) {
-    static const int slot = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509_STORE, 0, nullptr, nullptr, nullptr, store_goes);
+    static const int slot =
+        CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509_STORE, 0, nullptr, nullptr, nullptr, store_goes);
     X509_STORE* store = nullptr;
     SSL_get0_verify_cert_store(const_cast<SSL*>(ssl), &store); // NOLINT: only looked at
     if (store == nullptr || X509_STORE_get_ex_data(store, slot) != nullptr) return;
@@ -178,10 +179,11 @@ TEST_CASE("server / info callback of the application's put on top of ours / poli
                 keeper kept;
                 static on_top wanted;
                 wanted = how;
-                SSL_CTX_set_tlsext_servername_callback(kept.context.get(), +[](SSL* ssl, int*, void*) {
-                    put_on_top(ssl, wanted);
-                    return SSL_TLSEXT_ERR_OK;
-                });
+                SSL_CTX_set_tlsext_servername_callback(
+                    kept.context.get(), +[](SSL* ssl, int*, void*) {
+                        put_on_top(ssl, wanted);
+                        return SSL_TLSEXT_ERR_OK;
+                    });
                 if (!by_server_name) {
                     SSL_CTX_set_tlsext_servername_callback(kept.context.get(), nullptr);
                     SSL_CTX_set_keylog_callback(kept.context.get(), [](const SSL* ssl, const char* line) {
@@ -227,12 +229,13 @@ TEST_CASE("server / ClientHello of 64 KiB / predicate -> asked once, and with no
     };
     const auto server = attached_server(asking(), options);
     const std::string flagged = flags({80});
-    for (const client_hello_shape& about : {client_hello_shape{.identities = 9000, .flags = flagged},
-                                            client_hello_shape{.identities = 250, .identity_size = 200, .flags = flagged},
-                                            client_hello_shape{.identities = 4500, .unknown = 8000, .flags = flagged},
-                                            client_hello_shape{.identities = 100, .server_name = 255, .flags = flagged},
-                                            client_hello_shape{.identities = 100, .server_name = 256, .flags = flagged},
-                                            client_hello_shape{.identities = 9, .server_name = 60000, .flags = flagged}}) {
+    for (const client_hello_shape& about :
+         {client_hello_shape{.identities = 9000, .flags = flagged},
+          client_hello_shape{.identities = 250, .identity_size = 200, .flags = flagged},
+          client_hello_shape{.identities = 4500, .unknown = 8000, .flags = flagged},
+          client_hello_shape{.identities = 100, .server_name = 255, .flags = flagged},
+          client_hello_shape{.identities = 100, .server_name = 256, .flags = flagged},
+          client_hello_shape{.identities = 9, .server_name = 60000, .flags = flagged}}) {
         CAPTURE(about.identities, about.unknown, about.server_name);
         asked.clear();
         for (const bool complete : {true, false}) {

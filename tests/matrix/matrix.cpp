@@ -64,9 +64,8 @@ std::string text_of(const scene& of) {
     constexpr std::array reloads = {"no reload", "reload with the same", "reload with other trust"};
     return (of.attached ? "policies A " + text_of(of.policy[0]) + ", B " + text_of(of.policy[1]) : "no library") +
            "; own A " + text_of(of.own[0]) + (of.beside[0] ? " and agents" : "") + ", B " + text_of(of.own[1]) +
-           (of.beside[1] ? " and agents" : "") +
-           (of.how.stateful ? "; stateful" : "; stateless") + (of.how.retry ? "; retry; " : "; no retry; ") +
-           reloads[static_cast<std::size_t>(of.between)];
+           (of.beside[1] ? " and agents" : "") + (of.how.stateful ? "; stateful" : "; stateless") +
+           (of.how.retry ? "; retry; " : "; no retry; ") + reloads[static_cast<std::size_t>(of.between)];
 }
 
 // The parts of an outcome that are not the same.
@@ -134,7 +133,8 @@ private:
         if (only_ || (differs && differences_ <= 20))
             std::cout << "case " << case_ << ": " << where << "\n    expected " << text_of(expected)
                       << "\n    observed " << text_of(observed)
-                      << (differs ? "\n    differs in " + difference(expected, observed) : "\n    the same") << std::endl;
+                      << (differs ? "\n    differs in " + difference(expected, observed) : "\n    the same")
+                      << std::endl;
     }
 
     std::mt19937_64 random_;

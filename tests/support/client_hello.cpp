@@ -37,7 +37,9 @@ std::string x25519_share() {
 std::string client_hello(const client_hello_shape& about, const std::string& random,
                          const std::optional<std::string>& share) {
     std::string extensions;
-    const auto add = [&](unsigned int type, const std::string& body) { extensions += number(2, type) + sized(2, body); };
+    const auto add = [&](unsigned int type, const std::string& body) {
+        extensions += number(2, type) + sized(2, body);
+    };
     add(TLSEXT_TYPE_supported_versions, sized(1, number(2, TLS1_3_VERSION)));
     add(TLSEXT_TYPE_signature_algorithms, sized(2, number(2, 0x0403) + number(2, 0x0804)));
     add(TLSEXT_TYPE_psk_kex_modes, sized(1, number(1, 1)));

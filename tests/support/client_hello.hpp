@@ -18,9 +18,9 @@ struct client_hello_shape {
     std::size_t server_name = 0;
     std::size_t alpn = 0;
     std::size_t ciphers = 0;
-    std::string flags = {};                    ///< the body of tls_flags; empty: no such extension
-    std::optional<std::string> ticket = {};    ///< the last PSK identity
-    bool binds_ticket = false;                 ///< with a binder, which does not fit
+    std::string flags = {};                 ///< the body of tls_flags; empty: no such extension
+    std::optional<std::string> ticket = {}; ///< the last PSK identity
+    bool binds_ticket = false;              ///< with a binder, which does not fit
 };
 
 /// client_hello makes one for TLS 1.3 in records. `share` is its key share; none: it has no groups either, so that a

@@ -143,10 +143,9 @@ std::string crl(const identity& issuer, const crl_description& about) {
     X509V3_CTX context;
     X509V3_set_ctx_nodb(&context);
     X509V3_set_ctx(&context, issuer.certificate.get(), nullptr, nullptr, list.get(), 0);
-    const auto key_identifier =
-        must(X509V3_EXT_nconf_nid(nullptr, &context, NID_authority_key_identifier,
-                                  about.by_serial ? "keyid,issuer:always" : "keyid"),
-             "X509V3_EXT_nconf_nid");
+    const auto key_identifier = must(X509V3_EXT_nconf_nid(nullptr, &context, NID_authority_key_identifier,
+                                                          about.by_serial ? "keyid,issuer:always" : "keyid"),
+                                     "X509V3_EXT_nconf_nid");
     must(X509_CRL_add_ext(list.get(), key_identifier.get(), -1) == 1, "X509_CRL_add_ext");
     if (about.delta) {
         std::unique_ptr<ASN1_INTEGER, decltype(&ASN1_INTEGER_free)> base(ASN1_INTEGER_new(), &ASN1_INTEGER_free);

@@ -58,9 +58,9 @@ struct crl_description {
     std::vector<const X509*> revoked = {};
     long this_update = -3600;
     long next_update = 24L * 3600;
-    bool delta = false;    ///< names a base CRL
-    bool indirect = false; ///< may name other CAs' certificates
-    bool by_serial = false; ///< its authorityKeyIdentifier has the serial number of the issuer's certificate, too
+    bool delta = false;      ///< names a base CRL
+    bool indirect = false;   ///< may name other CAs' certificates
+    bool by_serial = false;  ///< its authorityKeyIdentifier has the serial number of the issuer's certificate, too
     bool for_leaves = false; ///< its issuingDistributionPoint says so
 };
 
