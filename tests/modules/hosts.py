@@ -20,7 +20,7 @@ import tempfile
 import time
 
 import running
-from running import PATIENCE, own, path, write
+from running import PATIENCE, path, write
 
 BUILD = os.path.join(os.path.dirname(os.path.abspath(running.SERVER)), '..')
 KEYLOG = os.path.abspath(os.path.join(BUILD, 'tests', 'keylog.so'))
