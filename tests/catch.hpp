@@ -9,6 +9,9 @@
 #endif
 
 #include <iostream>
+#include <set>
+#include <stdexcept>
+#include <string>
 
 /// SKIP_BECAUSE ends a test case that cannot run here, with a reason that the run prints. Catch2 2.13
 /// has no SKIP. Such a test does not count as one that ran: see tests/tools/results.py.
@@ -18,3 +21,20 @@
         SUCCEED(reason);                                                                                               \
         return;                                                                                                        \
     } while (false)
+
+/// ROWS is a loop over the rows of a table, each a section of its name: `handshake 'test case' -c 'row'` runs one alone.
+/// Catch2 runs the test case anew for each, and a second row of one name never: so names differ, or the test fails.
+#define ROWS(name, table, ...)                                                                                         \
+    for (row_names names_; __VA_ARGS__ : table) DYNAMIC_SECTION(names_.once(name))
+
+class row_names {
+public:
+    const std::string& once(const std::string& name) {
+        const auto [at, fresh] = names_.insert(name);
+        if (!fresh) throw std::logic_error("two rows have the name " + name);
+        return *at;
+    }
+
+private:
+    std::set<std::string> names_;
+};

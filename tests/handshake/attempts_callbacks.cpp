@@ -374,7 +374,7 @@ TEST_CASE("server / predicate that throws anything, recurses, replaces, attaches
          },
          flagged, flagged},
     };
-    for (const row& one : rows) {
+    ROWS(one.what, rows, const row& one) {
         CAPTURE(one.what);
         nested = nullptr;
         listening at;
@@ -403,7 +403,7 @@ TEST_CASE("server / replace, attach and the end of the server from inside OpenSS
     };
     static std::function<void()> at_once;
     const auto agent = attached_client();
-    for (const row& one : rows)
+    ROWS(one.what, rows, const row& one)
         for (const int when : {0, 1, 2, 3, 4}) {
             CAPTURE(one.what, when);
             reqauth::server_options options;

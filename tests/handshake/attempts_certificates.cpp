@@ -212,7 +212,7 @@ TEST_CASE("server / certificates that an agent makes, or that nobody expects -> 
             X509_set_subject_name(&c, none.get());
         }),
         "flagged ");
-    for (const row& one : rows) {
+    ROWS(one.what, rows, const row& one) {
         CAPTURE(one.what);
         const met found = meet(agents(), one.client, one.chain);
         CHECK(found.as.substr(0, one.as.size()) == one.as);
@@ -412,7 +412,7 @@ TEST_CASE("trust / files and texts that are damaged so that a block could get lo
          a + with_lines_changed(b, "BEGIN CERTIFICATE-----\n",
                                 "BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-CBC,00\n\n")},
     };
-    for (const auto& row : rows) {
+    ROWS(row.what, rows, const auto& row) {
         CAPTURE(row.what);
         std::optional<trust> read;
         std::string text;

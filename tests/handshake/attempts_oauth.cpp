@@ -81,7 +81,7 @@ TEST_CASE("server / bound token / texts that two parsers read differently -> ref
         {"64 KiB and one", in(good) + std::string(65537 - in(good).size(), ' '), false},
         {"64 KiB", in(good) + std::string(65536 - in(good).size(), ' '), true},
     };
-    for (const row& one : rows) {
+    ROWS(one.what, rows, const row& one) {
         CAPTURE(one.what);
         for (const bool introspection : {false, true}) {
             const std::string text =

@@ -104,7 +104,7 @@ TEST_CASE("server / the application's settings and callbacks of tickets -> an ag
          },
          flagged_agent + ", 2, " + flagged_agent + " resumed"},
     };
-    for (const row& one : rows) {
+    ROWS(one.what, rows, const row& one) {
         CAPTURE(one.what);
         const auto server = attached_server(asking());
         one.set(*server);

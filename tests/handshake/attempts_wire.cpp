@@ -167,7 +167,7 @@ TEST_CASE("server / tls_flags in odd ClientHellos -> by its contents alone, once
          adding("", extension_with(62, octets({11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128}))), "not asked", 0},
         {"with the end cut off", adding("", ours.substr(0, ours.size() - 1)), "alert 50", 0},
     };
-    for (const auto& row : rows) {
+    ROWS(row.what, rows, const auto& row) {
         CAPTURE(row.what);
         calls = 0;
         name = "none";

@@ -104,7 +104,7 @@ TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another cr
           "-> its session is not presented",
           "[handshake][cve]") {
     struct row {
-        const char* what;
+        std::string what;
         client_policy policy;
         std::function<void(SSL_CTX&)> set_up;
     };
@@ -154,7 +154,7 @@ TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another cr
                     }});
     const auto parameter = [&](const char* what, const std::function<void(X509_VERIFY_PARAM*)>& set) {
         rows.push_back({what, agent_policy(), [set](SSL_CTX& context) { set(SSL_CTX_get0_param(&context)); }});
-        rows.push_back({what, agent_policy(),
+        rows.push_back({std::string(what) + " of the store", agent_policy(),
                         [set](SSL_CTX& context) { set(X509_STORE_get0_param(SSL_CTX_get_cert_store(&context))); }});
     };
     parameter("time", [](auto* of) { X509_VERIFY_PARAM_set_time(of, std::time(nullptr) - 60); });
@@ -186,7 +186,7 @@ TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another cr
     context("a store for chains", [](SSL_CTX& of) { SSL_CTX_set0_chain_cert_store(&of, X509_STORE_new()); });
     const auto server = attached_server(asking());
     const auto anybody = server_context(); // has a ticket for everybody
-    for (const row& each : rows) {
+    ROWS(each.what, rows, const row& each) {
         CAPTURE(each.what);
         crawler ours;
         crawler others(each.policy, each.set_up);

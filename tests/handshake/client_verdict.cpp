@@ -79,7 +79,7 @@ TEST_CASE("TLS 1.3 late rejection / the client's handshake has ended well -> ref
     rows.push_back({"certificate_revoked", required(agents().with_crls(revoked)), attached_client(), answer::flag});
     rows.push_back({"bad_certificate", required(agents().with_pins({pin_of(*the_cast().customer.key)})),
                     attached_client(), answer::flag});
-    for (const row& each : rows) {
+    ROWS(each.alert, rows, const row& each) {
         CAPTURE(each.alert);
         pair both(*each.server, *each.client);
         CHECK_FALSE(both.shake());

@@ -206,7 +206,7 @@ TEST_CASE("server / any setting of the server or its policy differs -> no sessio
         {"partial chains", trusting([](const reqauth::trust& from) { return from.with_partial_chains(); })},
     };
     for (const auto how : all_tickets)
-        for (const row& each : rows) {
+        ROWS(each.what + (", " + std::to_string(int(how))), rows, const row& each) {
             CAPTURE(int(how), each.what);
             auto policy = asking();
             reqauth::server_options options;

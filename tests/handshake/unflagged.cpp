@@ -75,7 +75,7 @@ owned<SSL_CTX> plain_client(std::string_view what) {
 
 TEST_CASE("server / client without the flag / any configuration -> the same flight as without the library",
           "[handshake][valgrind][RCA-15][FLAG-9]") {
-    for (const auto& [what, configure] : setups) {
+    ROWS(what, setups, const auto& [what, configure]) {
         CAPTURE(what);
         auto without = server_context();
         configure(*without);
