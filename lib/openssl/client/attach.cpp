@@ -52,7 +52,7 @@ void detail::client_side::publish(std::shared_ptr<const credential_set> next) {
     std::vector<sha256_digest> keys = keys_;
     for (const credential& one : next->all) keys.push_back(one.holder()->key_digest);
     std::ranges::sort(keys);
-    keys.erase(std::ranges::unique(keys).begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end()); // clang 14 cannot with ranges
     const std::lock_guard lock(guard_);
     current_.swap(next);
     former_.swap(former);
