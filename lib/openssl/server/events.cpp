@@ -31,7 +31,7 @@ int told_slot() noexcept {
 void tell(SSL& ssl, const server_record* record, const attached_server& there, int event, int value) noexcept {
     const auto& observe = there.of->options.observe;
     static const char told = 0;
-    if (!observe || SSL_get_ex_data(&ssl, told_slot()) != nullptr) return;
+    if (!observe || SSL_is_server(&ssl) != 1 || SSL_get_ex_data(&ssl, told_slot()) != nullptr) return;
     SSL_set_ex_data(&ssl, told_slot(), const_cast<char*>(&told)); // NOLINT: never followed
     try {
         if (event == SSL_CB_ACCEPT_EXIT)
@@ -73,7 +73,6 @@ void note(SSL* ssl, server_record* record, const attached_server* there, int eve
 
 void on_server_event(const SSL* watched, int event, int value) {
     SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
-    if (SSL_is_server(ssl) != 1) return;
     server_record* record = server_record::on(ssl);
     const attached_server* there = attached_server::on(ssl);
     const auto of_context = there != nullptr ? there->info : nullptr;
