@@ -30,35 +30,35 @@ int connection_index() noexcept {
 // SSL_accept returns, after libreqauth and after the tickets (SSL_CB_HANDSHAKE_DONE comes before them), so that they
 // keep the result that is no customer's. X509_V_OK is shown for as long as mod_ssl's check takes, and to nothing else:
 // what runs next on this connection is settle_filter, which takes it back before anything has been read.
-void on_event(const SSL* watched, int event, int value) noexcept {
+// An observer would be told in the same moment, and before mod_ssl's own info callback, which this one has to follow.
+void on_event(const SSL* watched, int event, int value) noexcept try {
     SSL* const ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
     if (const auto own = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl)); own != nullptr) own(ssl, event, value);
     auto* const kept = static_cast<connection*>(SSL_get_ex_data(ssl, connection_index()));
     // A post-handshake request ends so, too.
     if (event != SSL_CB_ACCEPT_EXIT || SSL_is_init_finished(ssl) != 1) return;
     if (kept == nullptr || kept->settled || kept->shown_as_ok) return;
-    using answer = reqauth::server_outcome::answer;
-    const reqauth::server_outcome how = reqauth::server_outcome_of(*ssl);
+    if (!reqauth::is_of_agent(*ssl) || SSL_get0_peer_certificate(ssl) == nullptr) return;
     // Where everybody needs a certificate, one that did not verify is none: mod_ssl ends it, as it should.
     const bool is_required = (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
-    if (!how.accepted || (how.certificate != answer::verified && (how.certificate != answer::invalid || is_required)))
-        return;
+    if (is_required && !std::holds_alternative<reqauth::flagged_peer>(reqauth::peer_of(*ssl))) return;
     kept->shown_as_ok = true;
     SSL_set_verify_result(ssl, X509_V_OK);
+} catch (const std::bad_alloc&) { // mod_ssl ends it
 }
 
 void settle(conn_rec* c, connection& kept) {
     SSL* const ssl = kept.ssl;
-    const reqauth::server_outcome how = reqauth::server_outcome_of(*ssl);
+    const bool of_agent = reqauth::is_of_agent(*ssl);
     X509* const shown = SSL_get0_peer_certificate(ssl);
     // First of all: from here on no check takes the certificate for a customer's.
-    if (kept.shown_as_ok || (how.accepted && shown != nullptr)) {
+    if (kept.shown_as_ok || (of_agent && shown != nullptr)) {
         SSL_set_verify_result(ssl, X509_V_ERR_APPLICATION_VERIFICATION);
         if (shown == nullptr || X509_up_ref(shown) != 1) throw std::runtime_error("its certificate is gone");
         kept.hidden = shown;
     }
     kept.server = server_of(ssl);
-    kept.accepted = how.accepted;
+    kept.accepted = of_agent;
     kept.resumed = SSL_session_reused(ssl) == 1;
     reqauth::peer who = reqauth::peer_of(*ssl);
     if (auto* agent = std::get_if<reqauth::flagged_peer>(&who)) {

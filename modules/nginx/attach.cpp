@@ -14,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace reqauth_nginx {
@@ -181,18 +182,11 @@ void keep_names(SSL& ssl, ngx_connection_t& connection, ngx_http_connection_t& h
 ///
 /// On a connection without a server name nginx finds the server {} by Host alone, also the one where it is already, and
 /// would lose the copy. There `judge` looks.
-void serve_as_agent(SSL& ssl, const server_settings& host) {
-    if (host.enabled == 0) return;
-    const auto outcome = reqauth::server_outcome_of(ssl);
-    if (!outcome.accepted) return;
-    // Where everybody needs a certificate, only an agent that has shown a good one comes in. OpenSSL calls this before
-    // the library takes the handshake for ended; that it is a flagged_peer is asked again at each request.
+void serve_as_agent(SSL& ssl, const reqauth::peer& who, const server_settings& host) {
+    if (host.enabled == 0 || !reqauth::is_of_agent(ssl)) return;
+    // Where everybody needs a certificate, only an agent comes in. It is asked again at each request.
     //= SEC-7
-    using answer = reqauth::server_outcome::answer;
-    if (host.ssl_verify_client == verify_on &&
-        (SSL_get0_peer_certificate(&ssl) == nullptr ||
-         (outcome.certificate != answer::awaited && outcome.certificate != answer::verified)))
-        return;
+    if (host.ssl_verify_client == verify_on && !std::holds_alternative<reqauth::flagged_peer>(who)) return;
     auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(&ssl, ngx_ssl_connection_index));
     // After the handshake, data is no longer what it was in nginx's own servername callback.
     if (connection == nullptr || connection->ssl == nullptr || connection->ssl->handshaked) return;
@@ -202,23 +196,19 @@ void serve_as_agent(SSL& ssl, const server_settings& host) {
 }
 
 /// log_refusal says why a handshake fails: nginx itself knows only that it does.
-void log_refusal(const SSL* ssl) {
-    using answer = reqauth::server_outcome::answer;
-    const auto outcome = reqauth::server_outcome_of(*ssl);
-    const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(ssl, ngx_ssl_connection_index));
-    if (!outcome.accepted || connection == nullptr) return;
-    const char* why = outcome.certificate == answer::invalid ? X509_verify_cert_error_string(outcome.verify_error)
-                                                             : "no certificate, or none that can be read";
+void log_refusal(const SSL& ssl, const reqauth::refusal& refused) {
+    const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(&ssl, ngx_ssl_connection_index));
+    if (refused.received || !refused.accepted || connection == nullptr) return;
+    const char* why = refused.verify_error != X509_V_OK ? X509_verify_cert_error_string(refused.verify_error)
+                                                        : "no certificate, or none that can be read";
     ngx_log_error(NGX_LOG_INFO, connection->log, 0, "reqauth: refused a client with the flag: %s", why);
 }
 
-extern "C" void on_handshake_event(const SSL* ssl, int event, int value) {
-    const server_settings* host = settings_of(ssl);
+void observe(const SSL& ssl, const std::variant<reqauth::peer, reqauth::refusal>& what) {
+    const server_settings* host = settings_of(&ssl);
     if (host == nullptr) return;
-    // OpenSSL hands out its own object.
-    if (event == SSL_CB_HANDSHAKE_DONE) serve_as_agent(const_cast<SSL&>(*ssl), *host); // NOLINT
-    if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL) log_refusal(ssl);
-    if (host->nginx_info_callback != nullptr) host->nginx_info_callback(ssl, event, value);
+    if (const auto* refused = std::get_if<reqauth::refusal>(&what)) return log_refusal(ssl, *refused);
+    serve_as_agent(const_cast<SSL&>(ssl), std::get<reqauth::peer>(what), *host); // NOLINT: nginx keeps its data on it
 }
 
 template <class Type> Type* copied(ngx_pool_t& pool, const Type* from, std::size_t count = 1) {
@@ -243,10 +233,8 @@ void watch(ngx_pool_t& pool, const host& one) {
     SSL_CTX* context = one.ssl->ssl.ctx;
     settings.as_configured = one.server->ctx;
     if (settings.enabled != 0 && one.ssl->verify != 0) settings.for_agents = without_verify(pool, one);
-    settings.nginx_info_callback = SSL_CTX_get_info_callback(context);
     if (settings_index() < 0 || names_index() < 0 || SSL_CTX_set_ex_data(context, settings_index(), &settings) != 1)
         throw std::bad_alloc();
-    SSL_CTX_set_info_callback(context, on_handshake_event);
 }
 
 // Hosts and groups.
@@ -303,6 +291,7 @@ void group_by_address(ngx_conf_t& configuration, std::vector<host>& hosts) {
 reqauth::server_options options_of(const host& one) {
     const server_settings& settings = *one.settings;
     reqauth::server_options options;
+    options.observe = observe;
     options.max_session_age = std::chrono::seconds(settings.session_age);
     options.flag = static_cast<reqauth::flag_number>(settings.flag);
     options.extension = static_cast<reqauth::extension_type>(settings.extension);

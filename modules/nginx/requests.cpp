@@ -32,7 +32,7 @@ using namespace reqauth_modules;
 standing standing_of(const SSL& ssl, const peer& who, const server_settings& host) {
     const bool elsewhere = settings_of(&ssl) != &host;
     return standing_at(
-        {.accepted = reqauth::server_outcome_of(ssl).accepted, .verified = std::holds_alternative<flagged_peer>(who)},
+        {.accepted = reqauth::is_of_agent(ssl), .verified = std::holds_alternative<flagged_peer>(who)},
         {.elsewhere = elsewhere,
          // Where customers are asked at all, nginx itself answers 421 to whoever sent another server name.
          .requires_customer = host.ssl_verify_client == verify_on || (elsewhere && host.ssl_verify_client != 0),
@@ -172,8 +172,7 @@ struct shown {
 ngx_int_t customers_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t data) {
     const auto* as_ever = reinterpret_cast<const shown*>(data); // NOLINT: nginx hands a number through
     const SSL* ssl = ssl_of(request);
-    if (ssl == nullptr || !reqauth::server_outcome_of(*ssl).accepted)
-        return as_ever->get(request, value, as_ever->data);
+    if (ssl == nullptr || !reqauth::is_of_agent(*ssl)) return as_ever->get(request, value, as_ever->data);
     return as_ever->is_verify ? give(request, value, "NONE") : not_found(value);
 }
 
@@ -209,7 +208,7 @@ ngx_int_t answer_for(const standing is) {
 /// connection for that name), or 400, as nginx does where ssl_verify_client is on.
 ngx_int_t judge(ngx_http_request_t* request) try {
     const SSL* ssl = ssl_of(request);
-    if (ssl == nullptr || !reqauth::server_outcome_of(*ssl).accepted) return NGX_DECLINED;
+    if (ssl == nullptr || !reqauth::is_of_agent(*ssl)) return NGX_DECLINED;
     const peer who = reqauth::peer_of(*ssl);
     ngx_http_virtual_names_t* names = names_kept_from_nginx(ssl);
     const ngx_http_core_srv_conf_t* named = names != nullptr ? named_by(request, *names) : nullptr;

@@ -56,7 +56,6 @@ struct server_settings {
 
     // What attach adds.
     ngx_uint_t ssl_verify_client;
-    void (*nginx_info_callback)(const SSL*, int, int);
     ngx_http_conf_ctx_t* as_configured;
     ngx_http_conf_ctx_t* for_agents; ///< the same without ssl_verify_client; null where there is none
 

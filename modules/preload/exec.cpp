@@ -182,8 +182,7 @@ int verify(X509_STORE_CTX* verification, void* what) {
     const auto* of_context = static_cast<const kept*>(what);
     auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
     // After the client's Finished it is the program that asks.
-    const bool agent =
-        ssl != nullptr && SSL_get_peer_finished(ssl, nullptr, 0) == 0 && reqauth::server_outcome_of(*ssl).accepted;
+    const bool agent = ssl != nullptr && SSL_get_peer_finished(ssl, nullptr, 0) == 0 && reqauth::is_of_agent(*ssl);
     const own_verification& own = of_context->verification;
     if (!agent && own.function != nullptr) return own.function(verification, own.argument);
     const int verified = X509_verify_cert(verification);
@@ -199,7 +198,8 @@ std::string alert_name(int alert) {
     return name;
 }
 
-/// note_connection stands in the place of the program's info callback, and calls it.
+/// note_connection stands in the place of the program's info callback, and calls it. The library's observer cannot: it has
+/// to be there when the SSL_CTX is attached, and programs set theirs on the SSL_CTX after that.
 void note_connection(const SSL* ssl, int event, int value) {
     const kept* of_context = kept_of(SSL_get_SSL_CTX(ssl));
     if (of_context != nullptr && of_context->info != nullptr) of_context->info(ssl, event, value);
@@ -319,7 +319,7 @@ bool hides_session(const SSL_SESSION* session) {
 
 bool hides(const SSL* ssl) {
     const SSL_SESSION* session = SSL_get_session(ssl);
-    return is_agents_session(session) ? hides_session(session) : reqauth::server_outcome_of(*ssl).accepted;
+    return is_agents_session(session) ? hides_session(session) : reqauth::is_of_agent(*ssl);
 }
 
 /// Without a certificate nothing was wrong with it. Where everybody must have one, there is nobody without, and a
