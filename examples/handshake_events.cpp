@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handshake_events.hpp"
 
-#include "alert_name.hpp"
+#include <reqauth/error.hpp>
 
 namespace {
 
@@ -10,7 +10,7 @@ void note(const SSL* ssl, int where, int value) {
     if ((where & SSL_CB_ALERT) != 0) {
         const int description = value & 0xff; // the octet above is the level
         if (description == SSL_AD_CLOSE_NOTIFY) return;
-        ((where & SSL_CB_READ) != 0 ? events.alert_received : events.alert_sent) = alert_name(description);
+        ((where & SSL_CB_READ) != 0 ? events.alert_received : events.alert_sent) = reqauth::alert_name(description);
     } else if ((where & SSL_CB_LOOP) != 0) {
         const OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
         if (state == TLS_ST_SW_CERT_REQ) events.certificate_requested = true;

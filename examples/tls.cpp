@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tls.hpp"
 
-#include "alert_name.hpp"
 #include "command_line.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
@@ -107,7 +108,7 @@ std::string describe_failure(const SSL& ssl, int result, const std::string& peer
     }
     if (kind == SSL_ERROR_SSL && reason >= SSL_AD_REASON_OFFSET) { // OpenSSL's reason for an alert that came
         ERR_clear_error();
-        return "the " + peer + " sent the alert " + alert_name(reason - SSL_AD_REASON_OFFSET);
+        return "the " + peer + " sent the alert " + reqauth::alert_name(reason - SSL_AD_REASON_OFFSET);
     }
     const std::string text = openssl_error();
     if (reason != SSL_R_CERTIFICATE_VERIFY_FAILED) return text;

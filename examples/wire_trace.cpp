@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire_trace.hpp"
 
-#include "alert_name.hpp"
 #include "command_line.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
 #include <array>
@@ -154,7 +155,7 @@ void wire_trace::on_message(int sent, int, int content_type, const void* data, s
     if (content_type == SSL3_RT_HANDSHAKE) {
         text = describe_message(message, SSL_version(ssl) == TLS1_3_VERSION, trace.extension_);
     } else if (content_type == SSL3_RT_ALERT && size == 2) {
-        text = "alert " + alert_name(message[1]);
+        text = "alert " + reqauth::alert_name(message[1]);
     } else {
         return; // record headers and the like
     }

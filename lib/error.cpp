@@ -23,7 +23,12 @@ std::string one_line(const std::string& text) {
 
 } // namespace
 
-error::error(errc code, const std::string& what) : std::runtime_error(one_line(what)), code_(code) {}
+error::error(errc code, const std::string& cause, const std::string& remedy, const std::string& rule)
+    : error(code, std::make_shared<const parts>(parts{one_line(cause), one_line(remedy), rule})) {}
+error::error(errc code, std::shared_ptr<const parts> made_of)
+    : std::runtime_error(made_of->cause + (made_of->rule.empty() ? "" : " (" + made_of->rule + ")") +
+                         (made_of->remedy.empty() ? "" : "; " + made_of->remedy)),
+      code_(code), parts_(std::move(made_of)) {}
 error::~error() = default;
 
 } // namespace reqauth

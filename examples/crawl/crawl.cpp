@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "crawl.hpp"
 
-#include "alert_name.hpp"
 #include "command_line.hpp"
 #include "load_credential.hpp"
+
+#include <reqauth/error.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -42,7 +43,7 @@ void note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     if (outcome.resumed && !over->outcome.resumed) ++over->to->resumed;
     over->outcome = outcome;
     if (outcome.judged == reqauth::client_outcome::verdict::refused && outcome.alert_received)
-        over->to->refused = alert_name(*outcome.alert_received);
+        over->to->refused = reqauth::alert_name(*outcome.alert_received);
 }
 
 reqauth::client_policy policy_of(const crawl_options& options) {
@@ -275,7 +276,7 @@ void crawl::try_ended(CURL* easy, CURLcode code) {
     if (what.refused)
         what.error = "refused: " + *what.refused;
     else if (what.over && what.over->outcome.alert_received && code != CURLE_OK)
-        what.error = "the server sent the alert " + alert_name(*what.over->outcome.alert_received);
+        what.error = "the server sent the alert " + reqauth::alert_name(*what.over->outcome.alert_received);
     else if (code == CURLE_OK && what.status >= 400)
         what.error = "HTTP " + std::to_string(what.status);
     else if (!made.complaint.empty())

@@ -149,7 +149,7 @@ public:
     ~refused() override;
     /// alert is the number, alert_name what RFC 8446 calls it: "certificate_required", "unknown_ca", …
     [[nodiscard]] std::uint8_t alert() const noexcept { return alert_; }
-    [[nodiscard]] std::string_view alert_name() const noexcept;
+    [[nodiscard]] std::string alert_name() const;
 
 private:
     std::uint8_t alert_;
@@ -277,6 +277,9 @@ private:
 REQAUTH_EXPORT void throw_if_refused(const SSL& ssl);
 
 /// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(offer when) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unacknowledged what) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unsatisfiable what) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::answer sent) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::verdict judged) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(withheld why) noexcept;

@@ -4,6 +4,8 @@
 // The tls_flags extension on the wire: draft-ietf-tls-tlsflags-16, sections 2 and 3.
 // Everything here is constexpr, allocates nothing and may be called from any thread.
 
+#include <reqauth/export.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -11,6 +13,7 @@
 #include <initializer_list>
 #include <span>
 #include <stdexcept>
+#include <string_view>
 
 namespace reqauth {
 
@@ -128,6 +131,9 @@ enum class malformed {
     length,        ///< the length octet does not match the data
     trailing_zero, ///< the last octet is zero: all zero, or not minimal
 };
+
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(malformed why) noexcept;
 
 /// decoded is what decode found: the flags, or why there are none.
 struct decoded {

@@ -6,8 +6,11 @@
 #include <reqauth/client.hpp>
 #include <reqauth/flags.hpp>
 #include <reqauth/peer.hpp>
+#include <reqauth/server.hpp>
 
 #include <fmt/format.h>
+
+#include <type_traits>
 
 namespace reqauth::detail {
 /// plain_formatter takes no format specification.
@@ -29,29 +32,12 @@ template <> struct fmt::formatter<reqauth::flag_set> : reqauth::detail::plain_fo
     }
 };
 
-/// A reason and a client's answer print as their names.
-template <> struct fmt::formatter<reqauth::reason> : formatter<string_view> {
-    auto format(reqauth::reason why, format_context& context) const {
-        const auto name = to_string(why);
-        return formatter<string_view>::format({name.data(), name.size()}, context);
-    }
-};
-template <> struct fmt::formatter<reqauth::client_outcome::answer> : formatter<string_view> {
-    auto format(reqauth::client_outcome::answer sent, format_context& context) const {
-        const auto name = to_string(sent);
-        return formatter<string_view>::format({name.data(), name.size()}, context);
-    }
-};
-
-template <> struct fmt::formatter<reqauth::client_outcome::verdict> : formatter<string_view> {
-    auto format(reqauth::client_outcome::verdict judged, format_context& context) const {
-        const auto name = to_string(judged);
-        return formatter<string_view>::format({name.data(), name.size()}, context);
-    }
-};
-template <> struct fmt::formatter<reqauth::withheld> : formatter<string_view> {
-    auto format(reqauth::withheld why, format_context& context) const {
-        const auto name = to_string(why);
+/// Every enum of the library prints as its name.
+template <class Enum>
+requires std::is_enum_v<Enum> && requires(Enum value) { reqauth::to_string(value); }
+struct fmt::formatter<Enum, char> : formatter<string_view> {
+    auto format(Enum value, format_context& context) const {
+        const auto name = reqauth::to_string(value);
         return formatter<string_view>::format({name.data(), name.size()}, context);
     }
 };

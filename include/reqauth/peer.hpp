@@ -31,6 +31,9 @@ struct subject_alt_name {
     friend bool operator==(const subject_alt_name&, const subject_alt_name&) = default;
 };
 
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(subject_alt_name::kind type) noexcept;
+
 /// to_string gives "DNS:crawler.example", "URI:…", "email:…", "IP:…" or "other:…".
 [[nodiscard]] REQAUTH_EXPORT std::string to_string(const subject_alt_name& name);
 
@@ -135,6 +138,9 @@ struct server_outcome {
     /// Every flag of that ClientHello.
     flag_set flags;
 };
+
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(server_outcome::answer certificate) noexcept;
 
 /// server_outcome_of reads it at any time, also after a handshake that failed, in a thread that may use
 /// `ssl`.

@@ -56,6 +56,9 @@ private:
     bool invalid_is_anonymous_ = false;
 };
 
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_auth::mode how) noexcept;
+
 /// server_policy is what one SSL_CTX (one virtual host) does about the flag.
 /// Clients without the flag, and those whose flag is ignored, never meet it: they get the client
 /// authentication that the SSL_CTX has of its own.

@@ -32,6 +32,9 @@ enum class purpose {
     any,    ///< anything. Danger: a certificate that was issued for mail or code then opens the door, too.
 };
 
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(purpose what) noexcept;
+
 /// trust is a set of trust anchors with all that decides about a chain that ends in one: the certificates
 /// under which one outcome's clients are verified, revocation lists, pins and verify parameters, and nothing
 /// else. The system's roots are never in it, whatever is missing (SEC-2).

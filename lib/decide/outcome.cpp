@@ -3,19 +3,6 @@
 
 namespace reqauth {
 
-std::string_view to_string(reason why) noexcept {
-    switch (why) {
-    case reason::not_offered: return "not_offered";
-    case reason::ignored: return "ignored";
-    case reason::empty: return "empty";
-    case reason::invalid: return "invalid";
-    case reason::not_witnessed: return "not_witnessed";
-    case reason::not_vouched: return "not_vouched";
-    case reason::handshake_unfinished: return "handshake_unfinished";
-    }
-    return "";
-}
-
 namespace detail {
 
 namespace {

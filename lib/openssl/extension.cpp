@@ -84,13 +84,14 @@ int parse(SSL* ssl, unsigned int, unsigned int context, const unsigned char* in,
 
 void check_numbers(flag_number flag, extension_type extension) {
     if (flag >= flag_set::capacity)
-        throw error(errc::contradiction,
-                    "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039 (FLAG-1)");
+        throw error(errc::out_of_range, "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039",
+                    "give one of those", "FLAG-1");
     // Those of raw keys, of compressed certificates and of signatures in them OpenSSL parses, and does not name.
     constexpr std::array<extension_type, 4> unnamed = {19, 20, 27, 50};
     if (SSL_extension_supported(extension) == 1 || std::ranges::find(unnamed, extension) != unnamed.end())
-        throw error(errc::contradiction, "extension type " + std::to_string(extension) +
-                                             " is one that this OpenSSL handles itself; tls_flags is 62");
+        throw error(errc::extension_taken,
+                    "extension type " + std::to_string(extension) + " is one that this OpenSSL handles itself",
+                    "tls_flags is 62");
 }
 
 ssl_handle probe_of(SSL_CTX& context) {
@@ -99,7 +100,8 @@ ssl_handle probe_of(SSL_CTX& context) {
     if (probe == nullptr) throw error(errc::unsuitable_context, "no SSL can be made of this SSL_CTX" + drain_errors());
     if (SSL_is_dtls(probe.get()) == 1)
         throw error(errc::unsuitable_context,
-                    "this SSL_CTX speaks DTLS; the tls_flags extension belongs to TLS 1.3 only (FLAG-9)");
+                    "this SSL_CTX speaks DTLS, and the tls_flags extension belongs to TLS 1.3 only",
+                    "attach to one of TLS", "FLAG-9");
     return probe;
 }
 
@@ -107,12 +109,14 @@ ssl_handle probe_of(SSL_CTX& context) {
 bool register_extension(SSL_CTX& context, extension_type type, bool in_client_hello) {
     if (const auto* there = slot<SSL_CTX, registration>::of(&context)) {
         if (there->type != type)
-            throw error(errc::contradiction, "this SSL_CTX carries extension type " + std::to_string(there->type) +
-                                                 " already; give its server and its client the same");
+            throw error(errc::contradiction,
+                        "this SSL_CTX carries extension type " + std::to_string(there->type) + " already",
+                        "give its server and its client the same");
         if (in_client_hello && !there->in_client_hello)
             throw error(errc::extension_taken,
                         "the client attached to this SSL_CTX never offers, and registered the extension "
-                        "without ClientHello; attach the server first, the client after it");
+                        "without ClientHello",
+                        "attach the server first, the client after it");
         return there->in_client_hello;
     }
     slot<SSL_CTX, registration>::keep(&context, std::make_unique<registration>(registration{type, in_client_hello}));
@@ -127,9 +131,9 @@ bool register_extension(SSL_CTX& context, extension_type type, bool in_client_he
     slot<SSL_CTX, registration>::drop(&context);
     throw error(errc::extension_taken,
                 "extension type " + std::to_string(type) +
-                    " is taken: the application registered it on this SSL_CTX, or this OpenSSL handles it itself; "
-                    "remove that registration, or choose another type for both sides" +
-                    drain_errors());
+                    " is taken: the application registered it on this SSL_CTX, or this OpenSSL handles it itself" +
+                    drain_errors(),
+                "remove that registration, or choose another type for both sides");
 }
 
 } // namespace reqauth::detail

@@ -77,8 +77,8 @@ void find_tls13(const server_rec* server, const std::string& instead) {
     const ap_directive_t* const protocols = directive_for(server, "SSLProtocol");
     if (has_tls(server) && !allows_tls13(server->process->pconf, protocols))
         throw reqauth::error(reqauth::errc::unsuitable_context,
-                             "SSLProtocol (" + where_is(protocols) +
-                                 ") leaves out TLSv1.3, which the flag needs: add TLSv1.3 there, or " + instead);
+                             "SSLProtocol (" + where_is(protocols) + ") leaves out TLSv1.3, which the flag needs",
+                             "add TLSv1.3 there, or " + instead);
 }
 
 void rehearse(const server_rec* server, const server_rec* main) {

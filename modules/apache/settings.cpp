@@ -15,16 +15,18 @@ reqauth::server_policy policy_of(const settings& from) {
     if (from.trusts_inbound.value_or(false))
         throw reqauth::error(reqauth::errc::contradiction,
                              "ReqAuthDangerTrustInboundFields on (" + to_string(from.trusts_inbound.where) +
-                                 ") is for a virtual host where a proxy tells of agents: say ReqAuth off there");
+                                 ") is for a virtual host where a proxy tells of agents",
+                             "say ReqAuth off there");
     if (!from.anchors.value)
-        throw reqauth::error(reqauth::errc::contradiction,
-                             "no CA is given for agents: write ReqAuthCACertificateFile or ReqAuthCACertificatePath");
+        throw reqauth::error(reqauth::errc::contradiction, "no CA is given for agents",
+                             "write ReqAuthCACertificateFile or ReqAuthCACertificatePath");
     reqauth::trust agents = *from.anchors.value;
     try {
         if (from.revocation.value) agents = agents.with_crls_from_file(*from.revocation.value);
     } catch (const reqauth::error& failed) {
         throw reqauth::error(failed.code(),
-                             "ReqAuthCARevocationFile (" + to_string(from.revocation.where) + "): " + failed.what());
+                             "ReqAuthCARevocationFile (" + to_string(from.revocation.where) + "): " + failed.cause(),
+                             failed.remedy(), failed.rule());
     }
     if (from.depth.value) agents = agents.with_depth(*from.depth.value);
 
@@ -36,8 +38,8 @@ reqauth::server_policy policy_of(const settings& from) {
             throw reqauth::error(reqauth::errc::contradiction,
                                  "ReqAuthMissing fail (" + to_string(from.missing_fails.where) +
                                      ") and ReqAuthInvalid continue (" + to_string(from.invalid_continues.where) +
-                                     ") would let in a client with a bad certificate and turn away one without: "
-                                     "take one of them out");
+                                     ") would let in a client with a bad certificate and turn away one without",
+                                 "take one of them out");
         policy.when_offered = policy.when_offered.invalid_is_anonymous();
     }
     policy.ca_names = from.ca_names.value_or(true);

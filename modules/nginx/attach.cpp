@@ -135,26 +135,22 @@ reqauth::server_policy policy_of(const host& one, trust_files& files) {
 
 /// say_of_attach gives an error of attach in the words of nginx's directives.
 wrong say_of_attach(const host& one, const reqauth::error& failed) {
-    const std::string what = failed.what();
-    std::string first = what.substr(0, what.find(';'));
-    if (const auto rule = first.find(" (RCA-13)"); rule != std::string::npos) first.erase(rule);
+    const std::string& cause = failed.cause();
     switch (failed.code()) {
     case reqauth::errc::shared_anchor:
         return {one.at(directive::trusted_certificate),
-                "reqauth_trusted_certificate: " + first +
+                "reqauth_trusted_certificate: " + cause +
                     " (ssl_client_certificate, ssl_trusted_certificate); take it out of one of the two"};
     case reqauth::errc::extension_taken:
-        return {one.at(directive::extension), "reqauth_extension: " + first + "; another module has registered it"};
+        return {one.at(directive::extension), "reqauth_extension: " + cause + "; another module has registered it"};
     case reqauth::errc::unequal_extensions:
         return {one.begins(),
-                "this server {} shares an address with others that have another list of TLS extensions (" + first +
+                "this server {} shares an address with others that have another list of TLS extensions (" + cause +
                     "); let each listen with the same parameters, as quic"};
-    case reqauth::errc::contradiction:
-        if (what.find("CertificateRequest") != std::string::npos)
-            return {one.at(directive::trusted_certificate),
-                    "reqauth_trusted_certificate: " + first + "; say reqauth_ca_names off"};
-        [[fallthrough]];
-    default: return {one.at(directive::reqauth), "reqauth: " + what};
+    case reqauth::errc::names_too_long:
+        return {one.at(directive::trusted_certificate),
+                "reqauth_trusted_certificate: " + cause + "; say reqauth_ca_names off"};
+    default: return {one.at(directive::reqauth), std::string("reqauth: ") + failed.what()};
     }
 }
 

@@ -190,14 +190,6 @@ int verify(X509_STORE_CTX* verification, void* what) {
     return verified > 0 ? 1 : 0;
 }
 
-std::string alert_name(int alert) {
-    std::string name = SSL_alert_desc_string_long(alert);
-    std::ranges::transform(name, name.begin(), [](char c) {
-        return c == ' ' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return name;
-}
-
 /// note_connection stands in the place of the program's info callback, and calls it. The library's observer cannot: it has
 /// to be there when the SSL_CTX is attached, and programs set theirs on the SSL_CTX after that.
 void note_connection(const SSL* ssl, int event, int value) {
@@ -212,7 +204,7 @@ void note_connection(const SSL* ssl, int event, int value) {
     if (!ended && !fatal) return;
     SSL_set_ex_data(connection, noted_slot(), here);
     try {
-        const std::string alert = fatal ? alert_name(value) : "";
+        const std::string alert = fatal ? reqauth::alert_name(value & 0xff) : "";
         const bool sent = (event & SSL_CB_WRITE) != 0;
         here->log.note(*ssl, reqauth::server_outcome_of(*ssl), sent ? alert : "", sent ? "" : alert);
     } catch (const std::exception&) { // a note that cannot be written changes nothing

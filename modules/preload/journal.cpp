@@ -102,7 +102,7 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     line["sent"] = to_string(outcome.sent);
     line["judged"] = to_string(outcome.judged);
     line["withheld"] = outcome.offered ? json() : json(to_string(outcome.withheld));
-    line["alert_received"] = outcome.alert_received ? json(reqauth::refused(outcome).alert_name()) : json();
+    line["alert_received"] = outcome.alert_received ? json(reqauth::alert_name(*outcome.alert_received)) : json();
     std::string text = quoted(line["server_name"]) + ": ";
     if (!outcome.offered)
         text += "the flag was not offered: " + std::string(to_string(outcome.withheld));

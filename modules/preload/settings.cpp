@@ -60,7 +60,7 @@ template <auto Free> struct freed {
 
 reqauth::credential credential_of(pinned& files, const reqauth::credential_options& how) {
     const auto fail = [](const named_text& file, const char* what) {
-        throw reqauth::error(reqauth::errc::malformed, file.name + ": " + what + "; did it change meanwhile?");
+        throw reqauth::error(reqauth::errc::malformed, file.name + ": " + what, "did it change meanwhile?");
     };
     const auto opened = [](const named_text& file) {
         return std::unique_ptr<BIO, freed<BIO_free>>(

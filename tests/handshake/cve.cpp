@@ -352,7 +352,7 @@ TEST_CASE("Bun 2026, Caddy CVE-2026-27586 / a CA file that is missing, and the s
     CHECK(failure_of([&] { (void)reqauth::trust::from_file(missing); }, &text) == reqauth::errc::unreadable);
     CHECK(text.find("agents.pem") != std::string::npos);
     CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("empty.pem", "")); }) ==
-          reqauth::errc::malformed);
+          reqauth::errc::holds_nothing);
     const auto good_and_bad =
         pem(*the_cast().agents_ca.certificate) + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     CHECK(failure_of([&] { (void)reqauth::trust::from_file(files.write("half.pem", good_and_bad)); }) ==

@@ -163,8 +163,8 @@ TEST_CASE("trust / from_file / missing, empty, malformed, partly malformed -> an
     broken[broken.size() / 2] = '*';
     std::string unended = good.substr(0, good.find("-----END"));
     for (const auto& [name, text, expected] : std::vector<std::tuple<const char*, std::string, reqauth::errc>>{
-             {"empty.pem", "", reqauth::errc::malformed},
-             {"prose.pem", "no certificate here\n", reqauth::errc::malformed},
+             {"empty.pem", "", reqauth::errc::holds_nothing},
+             {"prose.pem", "no certificate here\n", reqauth::errc::holds_nothing},
              {"key.pem", pem(*the_cast().agent.key), reqauth::errc::malformed},
              {"broken.pem", broken, reqauth::errc::malformed},
              {"second-broken.pem", good + broken, reqauth::errc::malformed},

@@ -64,9 +64,9 @@ TEST_CASE("trust / from_file / missing, empty or malformed -> an error with the 
     };
     CHECK(thrown("missing.pem", [&] { (void)trust::from_file(directory.path() / "missing.pem"); }) == errc::unreadable);
     CHECK(thrown(directory.path().filename(), [&] { (void)trust::from_file(directory.path()); }) == errc::unreadable);
-    CHECK(refused("empty.pem", "") == errc::malformed);
-    CHECK(refused("text.pem", "no certificate here\n") == errc::malformed);
-    CHECK(refused("octets.pem", std::string(5000, '\0')) == errc::malformed);
+    CHECK(refused("empty.pem", "") == errc::holds_nothing);
+    CHECK(refused("text.pem", "no certificate here\n") == errc::holds_nothing);
+    CHECK(refused("octets.pem", std::string(5000, '\0')) == errc::holds_nothing);
     CHECK(refused("key.pem", pem(*the_cast().agents_ca.key)) == errc::malformed);
     CHECK(refused("cert_and_key.pem", agents_pem() + pem(*the_cast().agents_ca.key)) == errc::malformed);
 }
@@ -123,7 +123,7 @@ TEST_CASE("credential / from_files / what is not a usable pair -> an error with 
           }) == errc::key_unusable);
     CHECK(refused("other.key", pem(*the_cast().other_agent.key)) == errc::key_unusable);
     const auto no_certificate = directory.write("none.pem", "nothing\n");
-    CHECK(thrown("none.pem", [&] { (void)credential::from_files(no_certificate, key); }) == errc::malformed);
+    CHECK(thrown("none.pem", [&] { (void)credential::from_files(no_certificate, key); }) == errc::holds_nothing);
     const auto koblitz = issue({.common_name = "koblitz", .key = key_type::secp256k1}, &the_cast().agents_ca);
     const auto koblitz_pem = directory.write("koblitz.pem", pem(*koblitz.certificate) + pem(*koblitz.key));
     CHECK(thrown("koblitz.pem", [&] { (void)credential::from_files(koblitz_pem, koblitz_pem); }) == errc::key_unusable);
@@ -283,7 +283,9 @@ TEST_CASE("credential / from_files / a file cut short anywhere -> an error with 
     const std::string key = pem(*who.key);
     const auto certificate_file = directory.write("me.pem", certificates);
     const auto key_file = directory.write("me.key", key);
-    const auto is_one_of = [](errc code) { return code == errc::malformed || code == errc::key_unusable; };
+    const auto is_one_of = [](errc code) {
+        return code == errc::malformed || code == errc::holds_nothing || code == errc::key_unusable;
+    };
     // Without its last newline a file is whole. Where a certificate ends nothing says that a chain was longer.
     const std::size_t leaf = pem(*who.certificate).size();
     for (std::size_t size = 0; size + 1 < certificates.size(); ++size) {

@@ -74,8 +74,8 @@ std::string_view name_of(wanted kinds) {
 }
 
 [[noreturn]] void malformed_block(std::string_view name, std::size_t place, const std::string& what) {
-    throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what +
-                                     "; replace it, nothing of the file was used" + drain_errors());
+    throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what + drain_errors(),
+                "replace it, nothing of the file was used");
 }
 
 // Reads one block's object into a new one, all of it.
@@ -99,7 +99,8 @@ std::string read_file(const std::filesystem::path& file) {
         void operator()(std::FILE* open) const noexcept { std::fclose(open); }
     };
     const auto fail = [&](int why) {
-        throw error(errc::unreadable, file.string() + ": cannot be read: " + std::strerror(why));
+        throw error(errc::unreadable, file.string() + ": cannot be read: " + std::strerror(why),
+                    "look at its name and its permissions");
     };
     std::string octets;
     const std::unique_ptr<std::FILE, closed> in(std::fopen(file.c_str(), "rb"));
@@ -115,7 +116,8 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
                        const openssl_scope& scope) {
     ERR_clear_error();
     if (pem.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
-        throw error(errc::malformed, std::string(name) + ": has 2 GiB or more, which OpenSSL does not read; give less");
+        throw error(errc::malformed, std::string(name) + ": has 2 GiB or more, which OpenSSL does not read",
+                    "give less");
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     if (in == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
 
@@ -137,8 +139,10 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
             crl_handle made(X509_CRL_new_ex(scope.libctx, scope.properties));
             found.crls.push_back(object_in(block, std::move(made), d2i_X509_CRL, name, place));
         } else if (others == other_blocks::refuse) {
-            throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " is " + block.name +
-                                             ", no " + std::string(name_of(kinds)) + "; take it out of the file");
+            throw error(errc::malformed,
+                        std::string(name) + ": block " + std::to_string(place) + " is " + block.name + ", no " +
+                            std::string(name_of(kinds)),
+                        "take it out of the file");
         }
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
@@ -146,13 +150,14 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
     const std::string letters = letters_of(pem);
     const std::size_t lines = std::max(marked(letters, "BEGIN", kinds), marked(letters, "END", kinds));
     if (lines != read)
-        throw error(errc::malformed, std::string(name) + ": " + std::to_string(lines) + " lines begin or end a " +
-                                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) +
-                                         " can be read; mend those lines");
+        throw error(errc::malformed,
+                    std::string(name) + ": " + std::to_string(lines) + " lines begin or end a " +
+                        std::string(name_of(kinds)) + ", but only " + std::to_string(read) + " can be read",
+                    "mend those lines");
     if (read == 0)
-        throw error(errc::malformed, std::string(name) + ": holds no " + std::string(name_of(kinds)) +
-                                         "; give PEM with BEGIN " +
-                                         (kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509));
+        throw error(errc::holds_nothing, std::string(name) + ": holds no " + std::string(name_of(kinds)),
+                    std::string("give PEM with BEGIN ") +
+                        (kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509));
     return found;
 }
 

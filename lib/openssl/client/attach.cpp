@@ -30,8 +30,10 @@ void check_usable(SSL* probe, const credential& one) {
     ERR_clear_error();
     const loaded_credential& loaded = *one.holder();
     if (SSL_use_cert_and_key(probe, loaded.certificate.get(), loaded.key.get(), loaded.chain.get(), 1) != 1)
-        throw error(errc::key_unusable, "this SSL_CTX does not take the credential " + one.subject() +
-                                            ", as with too short a key for its security level" + drain_errors());
+        throw error(errc::key_unusable,
+                    "this SSL_CTX does not take the credential " + one.subject() +
+                        ", as with too short a key for its security level" + drain_errors(),
+                    "give another credential, or lower the level");
 }
 
 } // namespace
@@ -71,8 +73,9 @@ struct client::state {
 client::client(client_policy policy) {
     check_numbers(policy.flag, policy.extension);
     if (policy.further_flags.contains(policy.flag))
-        throw error(errc::contradiction, "further_flags holds flag " + std::to_string(policy.flag) +
-                                             ", request_client_auth itself; whether it is sent is what `offer` says");
+        throw error(errc::contradiction,
+                    "further_flags holds flag " + std::to_string(policy.flag) + ", request_client_auth itself",
+                    "whether it is sent is what `offer` says");
     std::vector<credential> all = std::move(policy.further_credentials);
     if (policy.credential) all.insert(all.begin(), *std::exchange(policy.credential, std::nullopt));
     policy.further_credentials.clear();
@@ -86,7 +89,8 @@ void client::attach(SSL_CTX& context) const {
     const client_policy& policy = state_->side->policy;
     const ssl_handle probe = probe_of(context);
     if (attached_client::on(&context) != nullptr)
-        throw error(errc::already_attached, "a client is attached to this SSL_CTX already");
+        throw error(errc::already_attached, "a client is attached to this SSL_CTX already",
+                    "change its credentials with replace");
     const auto credentials = state_->side->current(); // held meanwhile: another thread may replace them
     for (const credential& one : credentials->all) check_usable(probe.get(), one);
     auto attached = std::make_unique<attached_client>();
@@ -122,7 +126,7 @@ client_scope client::scope(SSL_CTX& context) {
 client_scope client::scope(SSL& ssl) {
     const attached_client* there = attached_client::on(&ssl);
     if (there == nullptr)
-        throw error(errc::contradiction, "scope: no client is attached to this SSL_CTX; attach one first");
+        throw error(errc::not_attached, "scope: no client is attached to this SSL_CTX", "attach one first");
     return scope_of(there->of->policy, there->of->current()->digest, digest_of_connection(ssl, *there));
 }
 

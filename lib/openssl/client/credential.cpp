@@ -69,20 +69,21 @@ std::string without_pin(std::string uri) {
 [[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one, bool refused = false) {
     if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
     if ((request.asked || refused) && !request.options.passphrase)
-        throw error(errc::passphrase,
-                    request.what + ": the key needs a passphrase or PIN, and nobody is asked; give " +
-                        (request.what.starts_with("pkcs11:") ? "pin-source or pin-value in the URI, " : std::string()) +
-                        "credential_options::passphrase, or a key without one" + without_pin(drain_errors()));
+        throw error(
+            errc::passphrase,
+            request.what + ": the key needs a passphrase or PIN, and nobody is asked" + without_pin(drain_errors()),
+            "give " + (request.what.starts_with("pkcs11:") ? "pin-source or pin-value in the URI, " : std::string()) +
+                "credential_options::passphrase, or a key without one");
     if (request.asked || refused)
         throw error(errc::passphrase,
-                    request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()));
+                    request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()),
+                    "give the right one");
     if (there_is_one)
-        throw error(errc::malformed, request.what + ": the private key cannot be read" + without_pin(drain_errors()));
-    throw error(errc::key_unusable,
-                request.what + ": no private key is to be had there" +
-                    (request.what.starts_with("pkcs11:") ? ": look at the object's name, and at the PIN"
-                                                         : "; a public key or a certificate is not enough") +
-                    without_pin(drain_errors()));
+        throw error(errc::malformed, request.what + ": the private key cannot be read" + without_pin(drain_errors()),
+                    "replace it");
+    throw error(errc::key_unusable, request.what + ": no private key is to be had there" + without_pin(drain_errors()),
+                request.what.starts_with("pkcs11:") ? "look at the object's name, and at the PIN"
+                                                    : "a public key or a certificate is not enough");
 }
 
 pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
@@ -116,8 +117,8 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
         OSSL_STORE_open_ex(uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request,
                            nullptr, nullptr, nullptr));
     if (store == nullptr)
-        throw error(errc::unreadable,
-                    name + ": cannot be opened; is its provider loaded?" + without_pin(drain_errors()));
+        throw error(errc::unreadable, name + ": cannot be opened" + without_pin(drain_errors()),
+                    "is its provider loaded?");
     OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY);
     while (OSSL_STORE_eof(store.get()) == 0) {
         const std::unique_ptr<OSSL_STORE_INFO, freed_by<OSSL_STORE_INFO_free>> found(OSSL_STORE_load(store.get()));
@@ -135,8 +136,8 @@ std::string checked_provider(const EVP_PKEY* key, const std::string& what, const
     if (std::ranges::find(options.providers, name) != options.providers.end()) return name;
     throw error(errc::provider,
                 what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
-                    ", which is not on the list of those that never ask a person (RCA-7); if it never does, add \"" +
-                    name + "\" to credential_options::providers");
+                    ", which is not on the list of those that never ask a person",
+                "if it never does, add \"" + name + "\" to credential_options::providers", "RCA-7");
 }
 
 void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector<std::uint16_t>& schemes) {
@@ -170,8 +171,8 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
             return;
         }
     if (grouped)
-        throw error(errc::key_unusable, what + ": TLS 1.3 has no signature scheme for keys on " + group.data() +
-                                            "; use P-256, P-384, P-521, RSA or Ed25519");
+        throw error(errc::key_unusable, what + ": TLS 1.3 has no signature scheme for keys on " + group.data(),
+                    "use P-256, P-384, P-521, RSA or Ed25519");
 }
 
 std::string text_of(const ASN1_TIME* time) {
@@ -190,17 +191,17 @@ void check_validity(loaded_credential& loaded, const X509& certificate, const st
     const auto from = seconds_of(begin);
     const auto until = seconds_of(end);
     if (!from || !until)
-        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors());
+        throw error(errc::malformed, what + ": the certificate's validity cannot be read" + drain_errors(),
+                    "replace it");
     loaded.not_before = *from;
     loaded.not_after = *until;
     loaded.outside_validity = options.outside_validity;
     const std::int64_t now = std::time(nullptr);
     if (loaded.valid(now)) return;
     throw error(errc::outside_validity,
-                what +
-                    (now < loaded.not_before ? ": the certificate is not valid before " + text_of(begin)
-                                             : ": the certificate expired at " + text_of(end)) +
-                    "; get a new one, or look at this machine's clock");
+                what + (now < loaded.not_before ? ": the certificate is not valid before " + text_of(begin)
+                                                : ": the certificate expired at " + text_of(end)),
+                "get a new one, or look at this machine's clock");
 }
 
 // One signature, made and verified as TLS 1.3 will: the key is private, usable and the certificate's.
@@ -244,22 +245,22 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     EVP_PKEY* certified = X509_get0_pubkey(certificate.get());
     if (certified == nullptr)
         throw error(errc::key_unusable,
-                    certificate_name + ": the certificate's public key cannot be read" + drain_errors());
+                    certificate_name + ": the certificate's public key cannot be read" + drain_errors(), "replace it");
     if (EVP_PKEY_eq(certified, key.get()) != 1)
-        throw error(errc::key_unusable, key_name + ": is not the key of the certificate in " + certificate_name +
-                                            "; give the pair that belongs together" + drain_errors());
+        throw error(errc::key_unusable,
+                    key_name + ": is not the key of the certificate in " + certificate_name + drain_errors(),
+                    "give the pair that belongs together");
     //= RCA-6
     const no_prompt nobody_is_asked;
     if (const bool proven = proves(key.get(), certified, options.scope); nobody_is_asked.refused())
         //= RCA-7
         throw error(errc::passphrase,
-                    key_name +
-                        ": each signature asks for a passphrase or PIN, and nobody is asked; give it "
-                        "in OpenSSL's configuration, if the provider takes it there, or take another key" +
-                        without_pin(drain_errors()));
+                    key_name + ": each signature asks for a passphrase or PIN, and nobody is asked" +
+                        without_pin(drain_errors()),
+                    "give it in OpenSSL's configuration, if the provider takes it there, or take another key");
     else if (!proven)
-        throw error(errc::key_unusable,
-                    key_name + ": no signature can be made with the key; is it the private half?" + drain_errors());
+        throw error(errc::key_unusable, key_name + ": no signature can be made with the key" + drain_errors(),
+                    "is it the private half?");
     loaded->key_digest = key_digest(*certified);
     loaded->chain.reset(sk_X509_new_null());
     if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());

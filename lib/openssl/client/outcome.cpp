@@ -21,21 +21,6 @@ bool about_certificate(std::uint8_t alert) noexcept {
     return std::ranges::find(all, alert) != all.end();
 }
 
-std::string_view name_of_alert(std::uint8_t alert) noexcept {
-    switch (alert) {
-    case SSL_AD_BAD_CERTIFICATE: return "bad_certificate";
-    case SSL_AD_UNSUPPORTED_CERTIFICATE: return "unsupported_certificate";
-    case SSL_AD_CERTIFICATE_REVOKED: return "certificate_revoked";
-    case SSL_AD_CERTIFICATE_EXPIRED: return "certificate_expired";
-    case SSL_AD_CERTIFICATE_UNKNOWN: return "certificate_unknown";
-    case SSL_AD_UNKNOWN_CA: return "unknown_ca";
-    case SSL_AD_ACCESS_DENIED: return "access_denied";
-    case SSL_AD_CERTIFICATE_REQUIRED: return "certificate_required";
-    case SSL_AD_DECRYPT_ERROR: return "decrypt_error";
-    default: return "another alert";
-    }
-}
-
 bool ticket_came(const SSL& ssl) noexcept {
     const SSL_SESSION* session = SSL_get_session(&ssl);
     return session != nullptr && SSL_SESSION_has_ticket(session) == 1;
@@ -84,43 +69,14 @@ void throw_if_refused(const SSL& ssl) {
 }
 
 refused::refused(const client_outcome& outcome)
-    : error(errc::refused, "the server refused " +
-                               std::string(outcome.sent == client_outcome::answer::empty ? "the empty Certificate"
-                                                                                         : "the certificate") +
-                               ": " + std::string(name_of_alert(outcome.alert_received.value_or(0))) +
-                               "; do not try again with the same credential"),
+    : error(
+          errc::refused,
+          "the server refused " +
+              std::string(outcome.sent == client_outcome::answer::empty ? "the empty Certificate" : "the certificate") +
+              ": " + reqauth::alert_name(outcome.alert_received.value_or(0)),
+          "do not try again with the same credential"),
       alert_(outcome.alert_received.value_or(0)) {}
 refused::~refused() = default;
-std::string_view refused::alert_name() const noexcept { return name_of_alert(alert_); }
-
-std::string_view to_string(client_outcome::answer sent) noexcept {
-    switch (sent) {
-    case client_outcome::answer::none: return "none";
-    case client_outcome::answer::empty: return "empty";
-    case client_outcome::answer::flag: return "flag";
-    case client_outcome::answer::other: return "other";
-    }
-    return "";
-}
-
-std::string_view to_string(client_outcome::verdict judged) noexcept {
-    switch (judged) {
-    case client_outcome::verdict::none: return "none";
-    case client_outcome::verdict::awaited: return "awaited";
-    case client_outcome::verdict::accepted: return "accepted";
-    case client_outcome::verdict::refused: return "refused";
-    }
-    return "";
-}
-
-std::string_view to_string(withheld why) noexcept {
-    switch (why) {
-    case withheld::nothing: return "nothing";
-    case withheld::never: return "never";
-    case withheld::no_credential: return "no_credential";
-    case withheld::outside_validity: return "outside_validity";
-    }
-    return "";
-}
+std::string refused::alert_name() const { return reqauth::alert_name(alert_); }
 
 } // namespace reqauth

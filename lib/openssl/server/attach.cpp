@@ -25,8 +25,8 @@ std::atomic<std::uint64_t> numbers = 1; // of SSL_CTXs, whatever server they bel
 void check_versions(SSL_CTX& context, SSL* probe, const server_options& options) {
     const auto highest = SSL_get_max_proto_version(probe);
     if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
-        throw error(errc::unsuitable_context,
-                    "this SSL_CTX does not speak TLS 1.3, to which the flag belongs (FLAG-9); allow TLS 1.3");
+        throw error(errc::unsuitable_context, "this SSL_CTX does not speak TLS 1.3, to which the flag belongs",
+                    "allow TLS 1.3", "FLAG-9");
     if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
     // A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its certificates: one that
     // can only serve TLS 1.2 would then fail clients that it served before.
@@ -35,8 +35,9 @@ void check_versions(SSL_CTX& context, SSL* probe, const server_options& options)
     throw error(
         errc::unsuitable_context,
         "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
-        "negotiate it even so; load one that can before attach, or say certificate_is_chosen_by_callback if a "
-        "servername, certificate or PSK callback does without");
+        "negotiate it even so",
+        "load one that can before attach, or say certificate_is_chosen_by_callback if a servername, certificate "
+        "or PSK callback does without");
 }
 
 std::string listed(const std::vector<extension_type>& types) {
@@ -71,7 +72,8 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
             if (!policy.shared_anchors)
                 throw error(errc::shared_anchor,
                             "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
-                                same_key->text + " (RCA-13); take it out of one of the two, or set shared_anchors");
+                                same_key->text,
+                            "take it out of one of the two, or set shared_anchors", "RCA-13");
             continue;
         }
         const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
@@ -108,17 +110,20 @@ std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& poli
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
-        throw error(errc::contradiction, "session_id_context has more than 32 octets, the most that OpenSSL takes");
+        throw error(errc::out_of_range, "session_id_context has more than 32 octets, the most that OpenSSL takes",
+                    "give what SSL_CTX_set_session_id_context was given");
     if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
         throw error(errc::contradiction,
                     "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
-                    "refused and one with a bad certificate let in; use request, or leave it out");
+                    "refused and one with a bad certificate let in",
+                    "use request, or leave it out");
     // certificate_authorities has a length of two octets, and so have all extensions together.
     constexpr std::size_t most = 60000;
     if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
-        throw error(errc::contradiction,
+        throw error(errc::names_too_long,
                     "the names of the " + std::to_string(auth.agents()->size()) +
-                        " trust anchors do not fit into a CertificateRequest; set ca_names to false");
+                        " trust anchors do not fit into a CertificateRequest",
+                    "set ca_names to false");
 }
 
 policies::entry entry_of(const std::shared_ptr<attached_server>& where, server_policy policy) {
@@ -152,8 +157,9 @@ server::server(server_options options) : side_(std::make_shared<server_side>()) 
     check_numbers(options.flag, options.extension);
     constexpr std::chrono::seconds most = std::chrono::hours(7 * 24);
     if (options.max_session_age.count() < 0 || options.max_session_age > most)
-        throw error(errc::contradiction,
-                    "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows");
+        throw error(errc::out_of_range,
+                    "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows",
+                    "give 0 to 604800 seconds");
     side_->options = std::move(options);
 }
 
@@ -163,7 +169,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     const ssl_handle probe = probe_of(context);
     check_versions(context, probe.get(), options);
     if (attached_server::on(&context) != nullptr)
-        throw error(errc::already_attached, "a server is attached to this SSL_CTX already");
+        throw error(errc::already_attached, "a server is attached to this SSL_CTX already",
+                    "change its policy with replace");
 
     const std::lock_guard one_at_a_time(side_->changing);
     auto extensions = extensions_of(context);
@@ -172,8 +179,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
         throw error(errc::unequal_extensions,
                     "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
                     "memory when it switches between others: this one has " +
-                        listed(extensions) + ", the first has " + listed(*side_->extensions) +
-                        "; register the same on each, before attach");
+                        listed(extensions) + ", the first has " + listed(*side_->extensions),
+                    "register the same on each, before attach");
     attachment result;
     result.warnings = warnings_of(context, policy);
 
@@ -213,12 +220,12 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
     for (replacement& one : replacements) {
         const auto where = one.where.handle.lock();
         if (where == nullptr)
-            throw error(errc::contradiction, "replace: the SSL_CTX of an attachment is gone; leave it out");
+            throw error(errc::not_attached, "replace: the SSL_CTX of an attachment is gone", "leave it out");
         if (where->of != side_)
-            throw error(errc::contradiction,
-                        "replace: an attachment is another server's; each server replaces its own");
+            throw error(errc::not_attached, "replace: an attachment is another server's",
+                        "each server replaces its own");
         if (std::ranges::find(named, where.get()) != named.end())
-            throw error(errc::contradiction, "replace: an attachment is named twice; give each SSL_CTX one policy");
+            throw error(errc::contradiction, "replace: an attachment is named twice", "give each SSL_CTX one policy");
         named.push_back(where.get());
         check_policy(one.policy);
         for (std::string& warning : warnings_of(*where->context, one.policy)) warnings.push_back(std::move(warning));

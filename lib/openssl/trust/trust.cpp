@@ -48,16 +48,17 @@ std::string place_of(std::string_view name, std::size_t number) {
 // What OpenSSL would pass over, without a word, in favour of no CRL at all.
 void check_kind(const X509_CRL& crl, std::string_view name, std::size_t number) {
     if (X509_CRL_get_ext_by_NID(&crl, NID_delta_crl, -1) >= 0)
-        throw error(errc::malformed, place_of(name, number) + " is a delta CRL; give the complete one");
+        throw error(errc::crl_unusable, place_of(name, number) + " is a delta CRL", "give the complete one");
     int critical = 0;
     const std::unique_ptr<ISSUING_DIST_POINT, freed_by<ISSUING_DIST_POINT_free>> point(static_cast<ISSUING_DIST_POINT*>(
         X509_CRL_get_ext_d2i(&crl, NID_issuing_distribution_point, &critical, nullptr)));
     if (point == nullptr && critical != -1)
-        throw error(errc::malformed, place_of(name, number) + " has an unreadable issuingDistributionPoint");
+        throw error(errc::crl_unusable, place_of(name, number) + " has an unreadable issuingDistributionPoint",
+                    "have the CA issue it anew");
     if (point != nullptr && (point->indirectCRL > 0 || point->onlysomereasons != nullptr))
-        throw error(errc::malformed, place_of(name, number) +
-                                         " is indirect or for some reasons only, which OpenSSL does not use; give "
-                                         "the CA's own, for all reasons");
+        throw error(errc::crl_unusable,
+                    place_of(name, number) + " is indirect or for some reasons only, which OpenSSL does not use",
+                    "give the CA's own, for all reasons");
 }
 
 // OpenSSL lets pass what such an entry names, which takes back one of a base CRL (RFC 5280, section 5.3.1).
@@ -69,9 +70,10 @@ void check_entries(X509_CRL& crl, std::string_view name, std::size_t number) {
         const std::unique_ptr<ASN1_ENUMERATED, freed_by<ASN1_ENUMERATED_free>> reason(
             static_cast<ASN1_ENUMERATED*>(X509_REVOKED_get_ext_d2i(entry, NID_crl_reason, nullptr, nullptr)));
         if (reason == nullptr || ASN1_ENUMERATED_get(reason.get()) == CRL_REASON_REMOVE_FROM_CRL)
-            throw error(errc::malformed, place_of(name, number) + ": entry " + std::to_string(i + 1) +
-                                             " has a reason that only a delta CRL may have (removeFromCRL), or that "
-                                             "cannot be read; have the CA issue it anew");
+            throw error(errc::crl_unusable,
+                        place_of(name, number) + ": entry " + std::to_string(i + 1) +
+                            " has a reason that only a delta CRL may have (removeFromCRL), or that cannot be read",
+                        "have the CA issue it anew");
     }
 }
 
@@ -86,9 +88,10 @@ void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name
     }
     ERR_clear_error();
     if (named)
-        throw error(errc::malformed, place_of(name, number) + " has the name of the anchor " +
-                                         name_text(X509_CRL_get_issuer(&crl)) +
-                                         " but is not signed with its key; give the CRL of that CA");
+        throw error(errc::crl_unusable,
+                    place_of(name, number) + " has the name of the anchor " + name_text(X509_CRL_get_issuer(&crl)) +
+                        " but is not signed with its key",
+                    "give the CRL of that CA");
 }
 
 // As OpenSSL looks for the CRL of a certificate's issuer.
@@ -220,7 +223,7 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
 
 std::shared_ptr<const trust_store> finished(collected all, std::string_view name) {
     if (all.certificates.empty())
-        throw error(errc::malformed, std::string(name) + ": holds no certificate, only CRLs; give the CAs too");
+        throw error(errc::holds_nothing, std::string(name) + ": holds no certificate, only CRLs", "give the CAs too");
     describe_anchors(all.into, all.certificates);
     check_signers(all.into, name);
     sort_each_once(all.into.crls, &revocation_list::thumbprint);
@@ -234,7 +237,8 @@ bool is_read(const std::filesystem::path& file) {
 
 std::vector<std::filesystem::path> files_in(const std::filesystem::path& directory) {
     const auto fail = [](const std::filesystem::path& what, const std::string& why) {
-        throw error(errc::unreadable, what.string() + ": cannot be read: " + why);
+        throw error(errc::unreadable, what.string() + ": cannot be read: " + why,
+                    "look at its name and its permissions");
     };
     std::vector<std::filesystem::path> files;
     std::error_code failed;
@@ -265,10 +269,12 @@ void take_parameters(X509_STORE& store, trust_store& trust) {
         X509_VERIFY_PARAM_get0_email(parameters) != nullptr || address != nullptr)
         throw error(errc::contradiction,
                     "the X509_STORE handed over has a host name, an address or a verify flag that trust has no "
-                    "setting for; clear it, and use the with_... settings");
+                    "setting for",
+                    "clear it, and use the with_... settings");
     if ((flags & X509_V_FLAG_CRL_CHECK) != 0 && trust.crls.empty())
-        throw error(errc::contradiction, "the X509_STORE handed over checks revocation but holds no CRL that can be "
-                                         "enumerated; add the CRLs to it, or clear CRL_CHECK and use with_crls");
+        throw error(errc::contradiction,
+                    "the X509_STORE handed over checks revocation but holds no CRL that can be enumerated",
+                    "add the CRLs to it, or clear CRL_CHECK and use with_crls");
     trust.partial_chains = (flags & X509_V_FLAG_PARTIAL_CHAIN) != 0;
     trust.crls_for_every_ca = (flags & X509_V_FLAG_CRL_CHECK) != 0 && (flags & X509_V_FLAG_CRL_CHECK_ALL) != 0;
     if ((flags & X509_V_FLAG_USE_CHECK_TIME) != 0) trust.time = X509_VERIFY_PARAM_get_time(parameters);
@@ -427,8 +433,9 @@ trust trust::from_file(const std::filesystem::path& pem, openssl_scope scope) {
 trust trust::from_directory(const std::filesystem::path& directory, openssl_scope scope) {
     const auto files = files_in(directory);
     if (files.empty())
-        throw error(errc::malformed, directory.string() + ": holds no file whose name ends in .pem, .crt, .cer or "
-                                                          ".crl; give a directory of PEM files");
+        throw error(errc::holds_nothing,
+                    directory.string() + ": holds no file whose name ends in .pem, .crt, .cer or .crl",
+                    "give a directory of PEM files");
     collected all;
     for (const auto& file : files) {
         const std::string name = file.string();
@@ -451,16 +458,17 @@ trust trust::from_store(X509_STORE& store) {
     for (int i = 0; i < sk_X509_num(held.get()); ++i) {
         X509* certificate = sk_X509_value(held.get(), i);
         if (X509_get0_trust_objects(certificate) != nullptr || X509_get0_reject_objects(certificate) != nullptr)
-            throw error(errc::malformed, std::string(of_store) + ": " + describe_anchor(*certificate).text +
-                                             " has uses or rejections of its own (TRUSTED CERTIFICATE); add it as a "
-                                             "plain certificate, or leave it out");
+            throw error(errc::malformed,
+                        std::string(of_store) + ": " + describe_anchor(*certificate).text +
+                            " has uses or rejections of its own (TRUSTED CERTIFICATE)",
+                        "add it as a plain certificate, or leave it out");
         x509_handle copy(X509_dup(certificate));
         must(copy != nullptr);
         all.certificates.push_back(std::move(copy));
     }
     if (all.certificates.empty())
-        throw error(errc::malformed, std::string(of_store) + ": holds no certificate that can be enumerated; add "
-                                                             "certificates to it, or use from_directory");
+        throw error(errc::holds_nothing, std::string(of_store) + ": holds no certificate that can be enumerated",
+                    "add certificates to it, or use from_directory");
     std::size_t number = 0;
     for (auto& crl : crls_of(store)) add_crl(all.into, std::move(crl), of_store, ++number);
     take_parameters(store, all.into);
@@ -485,8 +493,8 @@ trust trust::with_crls_from_file(const std::filesystem::path& pem, openssl_scope
 
 trust trust::with_crls_for_every_ca() const {
     if (store_->crls.empty())
-        throw error(errc::contradiction, "with_crls_for_every_ca on trust without a CRL refuses everybody; add the "
-                                         "CRLs first, with with_crls");
+        throw error(errc::contradiction, "with_crls_for_every_ca on trust without a CRL refuses everybody",
+                    "add the CRLs first, with with_crls");
     trust_store more = *store_;
     more.crls_for_every_ca = true;
     return trust(finished(std::move(more)));
@@ -494,7 +502,7 @@ trust trust::with_crls_for_every_ca() const {
 
 trust trust::with_pins(const std::vector<spki_pin>& pins) const {
     if (pins.empty())
-        throw error(errc::contradiction, "with_pins was given no pin; give one, or leave it out to pin nothing");
+        throw error(errc::contradiction, "with_pins was given no pin", "give one, or leave it out to pin nothing");
     trust_store more = *store_;
     more.pins.insert(more.pins.end(), pins.begin(), pins.end());
     sort_each_once(more.pins, std::identity());
