@@ -51,7 +51,7 @@ class REQAUTH_EXPORT credential {
 public:
     /// from_files reads a PEM file with the leaf certificate first and its chain after it, and a PEM
     /// file with the private key (it may be the same file).
-    /// Throws error: unreadable, malformed, passphrase, key_unusable, provider, outside_validity.
+    /// Throws error: unreadable, malformed, holds_nothing, passphrase, key_unusable, provider, outside_validity.
     [[nodiscard]] static credential from_files(const std::filesystem::path& certificate,
                                                const std::filesystem::path& key,
                                                const credential_options& options = {});
@@ -213,7 +213,8 @@ using client_scope = std::array<std::uint8_t, 32>;
 /// goes on when the client object is gone. One client serves any number of SSL_CTXs and threads.
 class REQAUTH_EXPORT client {
 public:
-    /// Throws error{contradiction} where a number is out of range, or `further_flags` holds the flag.
+    /// Throws error: out_of_range; extension_taken, where OpenSSL handles that type; contradiction, where
+    /// `further_flags` holds the flag.
     explicit client(client_policy policy);
 
     /// attach makes `context` offer and answer as the policy says. It registers the extension, takes the
@@ -235,7 +236,7 @@ public:
     /// parameters; DANE records and expected raw keys; CRLs; what a lookup finds on demand, as in a hashed
     /// directory, or is put into the store later; what a verify callback, cert_verify_callback, client_cert_cb or the
     /// chained certificate callback does.
-    /// Throws error{contradiction} where no client is attached, error{openssl}.
+    /// Throws error{not_attached} where no client is attached, error{openssl}.
     [[nodiscard]] static client_scope scope(SSL_CTX& context);
 
     /// The same of one SSL, with what was set on it: a session's mark is compared with this.

@@ -26,14 +26,14 @@ public:
 
     /// none: the flag is ignored, and the client is treated as one without it. On the wire nothing
     /// changes, and nothing is acknowledged.
-    [[nodiscard]] static client_auth none() { return client_auth{mode::none, std::nullopt}; }
+    [[nodiscard]] static client_auth none() { return client_auth({mode::none, {}}); }
 
     /// request: the server asks for a certificate and acknowledges the flag (RCA-2). A client that
     /// sends an empty Certificate goes on, unauthenticated.
-    [[nodiscard]] static client_auth request(trust agents) { return client_auth{mode::request, std::move(agents)}; }
+    [[nodiscard]] static client_auth request(trust agents) { return client_auth({mode::request, std::move(agents)}); }
 
     /// require: as request, but an empty Certificate ends in the alert certificate_required.
-    [[nodiscard]] static client_auth require(trust agents) { return client_auth{mode::require, std::move(agents)}; }
+    [[nodiscard]] static client_auth require(trust agents) { return client_auth({mode::require, std::move(agents)}); }
 
     /// invalid_is_anonymous: a chain that does not verify leaves the client unauthenticated in place of
     /// ending the handshake. Default: it ends it, with the alert that OpenSSL gives the verify error.
@@ -41,19 +41,25 @@ public:
     /// CertificateVerify or an unreadable certificate stays fatal. With `require` it is refused at attach.
     [[nodiscard]] client_auth invalid_is_anonymous() const {
         client_auth copy = *this;
-        copy.invalid_is_anonymous_ = true;
+        copy.all_.lets_invalid_pass = true;
         return copy;
     }
 
-    [[nodiscard]] mode asks() const noexcept { return mode_; }
-    [[nodiscard]] const std::optional<trust>& agents() const noexcept { return agents_; }
-    [[nodiscard]] bool lets_invalid_pass() const noexcept { return invalid_is_anonymous_; }
+    [[nodiscard]] mode asks() const noexcept { return all_.asks; }
+    [[nodiscard]] const std::optional<trust>& agents() const noexcept { return all_.agents; }
+    [[nodiscard]] bool lets_invalid_pass() const noexcept { return all_.lets_invalid_pass; }
+
+    /// settings are all of the above, as data.
+    struct settings {
+        mode asks;
+        std::optional<trust> agents;
+        bool lets_invalid_pass = false;
+    };
+    [[nodiscard]] const settings& all() const noexcept { return all_; }
 
 private:
-    client_auth(mode how, std::optional<trust> agents) : mode_(how), agents_(std::move(agents)) {}
-    mode mode_;
-    std::optional<trust> agents_;
-    bool invalid_is_anonymous_ = false;
+    explicit client_auth(settings all) : all_(std::move(all)) {}
+    settings all_;
 };
 
 /// to_string gives the enumerator's name.
@@ -118,6 +124,9 @@ struct client_hello {
 using psk_find_session = int (*)(SSL* ssl, const unsigned char* identity, std::size_t identity_length,
                                  SSL_SESSION** session);
 
+/// longest_session_age is TLS 1.3's own limit.
+inline constexpr std::chrono::seconds longest_session_age = std::chrono::hours(7 * 24);
+
 /// server_options is what holds for a whole listener.
 struct server_options {
     /// Decides whether this ClientHello's flag is considered at all; false: it is ignored. Runs once
@@ -136,7 +145,7 @@ struct server_options {
     /// verification, however often a ticket is renewed. The certificates' expiry may end it earlier, and so
     /// may a smaller SSL_CTX_set_timeout (OpenSSL's own two hours count as none). The clock is the real one,
     /// whatever trust::with_time says.
-    /// Zero: no ticket is issued, and nothing resumes. At most seven days, TLS 1.3's own limit.
+    /// Zero: no ticket is issued, and nothing resumes. At most longest_session_age.
     std::chrono::seconds max_session_age = std::chrono::hours(1);
 
     /// Keeps apart the sessions of servers that share ticket keys or a session cache. Those of servers
@@ -187,7 +196,7 @@ struct replacement {
 /// goes on when the server object is gone: the state belongs to the SSL_CTX.
 class REQAUTH_EXPORT server {
 public:
-    /// Throws error{contradiction} where a number is out of range.
+    /// Throws error: out_of_range; extension_taken, where OpenSSL handles that type.
     explicit server(server_options options = {});
 
     /// attach makes `context` answer the flag as `policy` says. It registers the extension, and type 18 where no
@@ -197,7 +206,7 @@ public:
     /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or no certificate
     /// with its key that TLS 1.3 can use), already_attached, extension_taken, unequal_extensions,
     /// shared_anchor (RCA-13: anchors that a lookup finds on demand, as in a hashed directory, cannot
-    /// be enumerated and are not seen), contradiction, openssl.
+    /// be enumerated and are not seen), contradiction, out_of_range, names_too_long, openssl.
     attachment attach(SSL_CTX& context, server_policy policy);
 
     /// replace gives SSL_CTXs of this server new policies, all of them at one moment, while they serve.
@@ -207,8 +216,8 @@ public:
     /// So are those of the server's other SSL_CTXs, since sessions are looked up before the SSL_CTX is settled.
     /// Any thread may call it at any time; the SSL_CTXs must still exist.
     ///
-    /// Gives warnings as attach does. Throws error as attach does for a policy, and contradiction where an
-    /// SSL_CTX is gone, is not of this server, or is named twice; then everything stays as it was.
+    /// Gives warnings as attach does. Throws error as attach does for a policy; not_attached where an SSL_CTX is gone or
+    /// is not of this server, contradiction where it is named twice. Then everything stays as it was.
     std::vector<std::string> replace(std::vector<replacement> replacements);
 
     server(server&&) noexcept;

@@ -46,15 +46,14 @@ class REQAUTH_EXPORT trust {
 public:
     /// from_file reads every certificate of a PEM file, and every CRL if it has some: those are used as
     /// with_crls has it. Text between the PEM blocks is skipped.
-    /// Throws error{unreadable} if it cannot be read, error{malformed} naming the file and the block's
-    /// place in it if it holds no certificate, or a block that is broken or none of the two: never a part
-    /// of a file.
+    /// Throws error: unreadable; malformed, naming the file and the block's place in it, for a block that is broken or
+    /// none of the two; holds_nothing without a certificate; crl_unusable. Never a part of a file is used.
     [[nodiscard]] static trust from_file(const std::filesystem::path& pem, openssl_scope scope = {});
 
     /// from_directory reads every file whose name ends in .pem, .crt, .cer or .crl as from_file does, but not
     /// the directories in it. A file may hold certificates, CRLs or both. Other names are skipped, so
     /// OpenSSL's hash links (abcd1234.0) are.
-    /// Throws as from_file, naming the file; error{malformed} if there is no such file, or no certificate in
+    /// Throws as from_file, naming the file; error{holds_nothing} if there is no such file, or no certificate in
     /// any; error{unreadable} also for what is no regular file, as a link to nowhere.
     [[nodiscard]] static trust from_directory(const std::filesystem::path& directory, openssl_scope scope = {});
 
@@ -67,8 +66,8 @@ public:
     /// takes depth, time, PARTIAL_CHAIN and CRL_CHECK_ALL. The purpose has no getter in OpenSSL and is not
     /// taken. What a lookup finds on demand, as a hashed directory, cannot be enumerated and is not taken:
     /// use from_directory.
-    /// Throws error{malformed} if there is no certificate in it, or one with uses or rejections of OpenSSL's
-    /// own (TRUSTED CERTIFICATE); error{contradiction} if its parameters have a host name, an address or a
+    /// Throws error{holds_nothing} if there is no certificate in it; error{malformed} if one has uses or rejections of
+    /// OpenSSL's own (TRUSTED CERTIFICATE); error{contradiction} if its parameters have a host name, an address or a
     /// flag that trust has no setting for, or CRL_CHECK without a CRL; error{openssl}.
     [[nodiscard]] static trust from_store(X509_STORE& store);
 
@@ -78,10 +77,10 @@ public:
     /// refused. A CA without a CRL passes, unless with_crls_for_every_ca. A CRL of its issuer's name that cannot be used
     /// for it, since it is for another key or certificate of that CA, refuses, and attach warns of it. A CRL of an issuer
     /// that is no anchor is kept, as it may be for a CA that the client sends. Of several of one issuer OpenSSL takes the newest.
-    /// Throws error{malformed}, naming `name` and the block, if there is no CRL, a broken one, a block that is
-    /// none; a delta CRL, an indirect one or one for some reasons only, which OpenSSL would pass over; one with an entry
-    /// of the reason removeFromCRL, whom it would let pass; or one in the name of an anchor that is not signed with an
-    /// anchor's key.
+    /// Throws error, naming `name` and the block or CRL: holds_nothing if there is none; malformed for a broken one, or a
+    /// block that is none; crl_unusable for a delta CRL, an indirect one or one for some reasons only, which OpenSSL would
+    /// pass over, for one with an entry of the reason removeFromCRL, whom it would let pass, and for one in the name of an
+    /// anchor that is not signed with an anchor's key.
     [[nodiscard]] trust with_crls(std::string_view pem, std::string_view name = "PEM text",
                                   openssl_scope scope = {}) const;
 

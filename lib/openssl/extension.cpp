@@ -82,16 +82,13 @@ int parse(SSL* ssl, unsigned int, unsigned int context, const unsigned char* in,
 
 } // namespace
 
-void check_numbers(flag_number flag, extension_type extension) {
-    if (flag >= flag_set::capacity)
-        throw error(errc::out_of_range, "flag " + std::to_string(flag) + ": TLS flags are numbered 0 to 2039",
-                    "give one of those", "FLAG-1");
+void check_extension(extension_type extension) {
     // Those of raw keys, of compressed certificates and of signatures in them OpenSSL parses, and does not name.
     constexpr std::array<extension_type, 4> unnamed = {19, 20, 27, 50};
     if (SSL_extension_supported(extension) == 1 || std::ranges::find(unnamed, extension) != unnamed.end())
         throw error(errc::extension_taken,
                     "extension type " + std::to_string(extension) + " is one that this OpenSSL handles itself",
-                    "tls_flags is 62");
+                    "tls_flags is " + std::to_string(tls_flags_extension));
 }
 
 ssl_handle probe_of(SSL_CTX& context) {

@@ -10,8 +10,8 @@
 
 namespace reqauth::detail {
 
-/// check_numbers throws error{contradiction} unless the numbers can be used.
-void check_numbers(flag_number flag, extension_type extension);
+/// check_extension throws error{extension_taken} where OpenSSL handles that type itself.
+void check_extension(extension_type extension);
 
 /// probe_of makes an SSL of the context, to ask it what an SSL_CTX has no getter for. Throws error{unsuitable_context}
 /// where the context cannot carry the flag at all.

@@ -12,6 +12,7 @@ SESSION = "lib/openssl/server/session.cpp"
 ENDING = "lib/openssl/server/ending.cpp"
 WITNESS = "lib/openssl/server/witness.cpp"
 MARK = "lib/decide/mark.cpp"
+SETTINGS = "lib/decide/settings.hpp"
 CLIENT = "lib/openssl/client/handshake.cpp"
 CLIENT_SCOPE = "lib/openssl/client/session.cpp"
 CERTIFICATES = "lib/openssl/client/certificates.cpp"
@@ -303,11 +304,15 @@ BREAKS = [
          "if (!scope_in(session)) return false;"),
     ]),
     ("a client's scope does not see the label", [
-        (CLIENT_SCOPE, "all.add(policy.label).number(policy.flag)", "all.number(policy.flag)"),
+        (SETTINGS, 'setting("label", &client_policy::label)', 'setting("label", &client_policy::label, apart)'),
+    ]),
+    ("a policy's digest does not see whom it asks, and in whom it trusts", [
+        (SETTINGS, 'setting("when_offered", &server_policy::when_offered)',
+         'setting("when_offered", &server_policy::when_offered, apart)'),
     ]),
     ("a client's scope does not see the credentials", [
-        (CLIENT_SCOPE, "return all.add(credentials).add(connection).end();",
-         "(void)credentials;\n    return all.add(connection).end();"),
+        (CLIENT_SCOPE, ".settings(policy).add(credentials).add(connection).end();",
+         ".settings(policy).add(connection).end();\n    (void)credentials;"),
     ]),
     ("a client's scope does not see what it trusts", [
         (CLIENT_SCOPE, "if (store != nullptr) all.add(digest_of_store(store));", ""),

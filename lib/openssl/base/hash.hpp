@@ -3,6 +3,7 @@
 
 // SHA-256 over parts: scopes and digests of settings.
 
+#include "../../decide/describe.hpp"
 #include "handle.hpp"
 
 #include <array>
@@ -21,11 +22,37 @@ public:
     hash& add(std::string_view part);
     hash& add(const sha256_digest& part);
     hash& number(std::uint64_t value);
+    /// settings adds every field that decides.
+    template <class Struct> hash& settings(const Struct& all);
     [[nodiscard]] sha256_digest end();
 
 private:
     digest_context_handle state_;
 };
+
+/// add_to adds a setting's value by its type. What has fields that do not count has an overload of its own.
+template <class Value> void add_to(hash& all, const Value& value) {
+    if constexpr (requires { static_cast<std::uint64_t>(value); })
+        all.number(static_cast<std::uint64_t>(value));
+    else if constexpr (requires { all.add(value); })
+        all.add(value);
+    else if constexpr (requires { value.count(); })
+        all.number(static_cast<std::uint64_t>(value.count()));
+    else if constexpr (requires { value.has_value(); }) {
+        all.number(value.has_value());
+        if (value) add_to(all, *value);
+    } else {
+        all.number(value.size());
+        for (const auto& one : value) add_to(all, one);
+    }
+}
+
+template <class Struct> hash& hash::settings(const Struct& all) {
+    for_each_setting(all, [&](const auto& one, const auto& value) {
+        if constexpr (std::remove_cvref_t<decltype(one)>::decides) add_to(*this, value);
+    });
+    return *this;
+}
 
 /// unmatchable is a digest that nothing else has. Throws error{openssl}.
 [[nodiscard]] sha256_digest unmatchable();

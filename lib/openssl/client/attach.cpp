@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/client.hpp>
 
+#include "../../decide/settings.hpp"
 #include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "handshake.hpp"
@@ -71,7 +72,8 @@ struct client::state {
 };
 
 client::client(client_policy policy) {
-    check_numbers(policy.flag, policy.extension);
+    check_bounds(policy);
+    check_extension(policy.extension);
     if (policy.further_flags.contains(policy.flag))
         throw error(errc::contradiction,
                     "further_flags holds flag " + std::to_string(policy.flag) + ", request_client_auth itself",

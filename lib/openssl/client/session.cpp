@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
+#include "../../decide/settings.hpp"
 #include "../base/fence.hpp"
 #include "../base/pem.hpp"
 #include "certificates.hpp"
@@ -135,6 +136,10 @@ constexpr std::string_view tag = "reqauthC";
 
 } // namespace
 
+static void add_to(hash& all, const flag_set& flags) {
+    all.add({reinterpret_cast<const char*>(flags.bits().data()), flags.bits().size()});
+}
+
 sha256_digest digest_of_credentials(const std::vector<credential>& credentials) {
     hash all("libreqauth credentials 1");
     all.number(credentials.size());
@@ -171,12 +176,7 @@ sha256_digest digest_of_connection(const SSL& connection, const attached_client&
 }
 
 client_scope scope_of(const client_policy& policy, const sha256_digest& credentials, const sha256_digest& connection) {
-    hash all("libreqauth client scope 1");
-    all.add(policy.label).number(policy.flag).number(policy.extension);
-    all.number(static_cast<std::uint64_t>(policy.offer)).number(static_cast<std::uint64_t>(policy.when_unacknowledged));
-    all.number(static_cast<std::uint64_t>(policy.when_unsatisfiable));
-    policy.further_flags.for_each([&](flag_number flag) { all.number(flag); });
-    return all.add(credentials).add(connection).end();
+    return hash("libreqauth client scope 2").settings(policy).add(credentials).add(connection).end();
 }
 
 void mark_session(SSL_SESSION& session, const client_scope& scope) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/server.hpp>
 
+#include "../../decide/settings.hpp"
 #include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "../trust/trust_store.hpp"
@@ -109,14 +110,12 @@ std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& poli
 
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
-    if (policy.session_id_context.size() > SSL_MAX_SID_CTX_LENGTH)
-        throw error(errc::out_of_range, "session_id_context has more than 32 octets, the most that OpenSSL takes",
-                    "give what SSL_CTX_set_session_id_context was given");
+    check_bounds(policy);
     if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
         throw error(errc::contradiction,
-                    "client_auth::require with invalid_is_anonymous: a client without a certificate would be "
-                    "refused and one with a bad certificate let in",
-                    "use request, or leave it out");
+                    "client_auth::require with invalid_is_anonymous would let in a client with a bad certificate and "
+                    "turn away one without",
+                    "take one of them out");
     // certificate_authorities has a length of two octets, and so have all extensions together.
     constexpr std::size_t most = 60000;
     if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
@@ -154,12 +153,8 @@ const policies::entry* detail::policies::find(std::uint64_t number) const noexce
 }
 
 server::server(server_options options) : side_(std::make_shared<server_side>()) {
-    check_numbers(options.flag, options.extension);
-    constexpr std::chrono::seconds most = std::chrono::hours(7 * 24);
-    if (options.max_session_age.count() < 0 || options.max_session_age > most)
-        throw error(errc::out_of_range,
-                    "max_session_age is less than nothing, or more than the seven days that TLS 1.3 allows",
-                    "give 0 to 604800 seconds");
+    check_bounds(options);
+    check_extension(options.extension);
     side_->options = std::move(options);
 }
 

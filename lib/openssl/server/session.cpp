@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
+#include "../../decide/settings.hpp"
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/hash.hpp"
@@ -53,30 +54,19 @@ bool stateful(const SSL* ssl) noexcept {
 
 } // namespace
 
+static void add_to(hash& all, const trust& agents) { all.add(agents.digest()); }
+static void add_to(hash& all, const client_auth& auth) { all.settings(auth.all()); }
+
 sha256_digest digest_of_policy(const server_policy& policy) {
-    const client_auth& auth = policy.when_offered;
-    hash all("libreqauth policy 1");
-    all.number(static_cast<std::uint64_t>(auth.asks())).number(auth.lets_invalid_pass());
-    all.number(policy.ca_names)
-        .number(policy.beside_customers)
-        .number(policy.beside_required)
-        .number(policy.shared_anchors);
-    all.number(policy.verify_result_ok).number(policy.refuse_early_data);
-    all.add({reinterpret_cast<const char*>(policy.session_id_context.data()), policy.session_id_context.size()});
-    all.number(auth.agents().has_value());
-    if (auth.agents()) all.add(auth.agents()->digest());
-    return all.end();
+    return hash("libreqauth policy 2").settings(policy).end();
 }
 
 sha256_digest digest_of_policies(const server_options& options, const std::vector<policies::entry>& entries) {
     std::vector<sha256_digest> digests;
     for (const policies::entry& entry : entries) digests.push_back(entry.digest);
     std::ranges::sort(digests);
-    hash all("libreqauth policies 1");
-    all.add(options.label).number(options.flag).number(options.extension);
-    all.number(static_cast<std::uint64_t>(options.max_session_age.count()));
-    all.number(digests.size());
-    for (const sha256_digest& digest : digests) all.add(digest);
+    hash all("libreqauth policies 2");
+    add_to(all.settings(options), digests);
     return all.end();
 }
 

@@ -19,6 +19,9 @@ namespace reqauth {
 
 namespace detail {
 
+static void add_to(hash& all, const anchor& one) { all.add(one.thumbprint); }
+static void add_to(hash& all, const revocation_list& one) { all.add(one.thumbprint); }
+
 namespace {
 
 void free_octets(unsigned char* octets) noexcept { OPENSSL_free(octets); }
@@ -187,21 +190,6 @@ void fill(X509_STORE* store, const trust_store& trust) {
 #endif
 }
 
-sha256_digest digest_of(const trust_store& trust) {
-    hash all("libreqauth trust 1");
-    all.number(trust.anchors.size());
-    for (const anchor& one : trust.anchors) all.add(one.thumbprint);
-    all.number(trust.crls.size());
-    for (const revocation_list& list : trust.crls) all.add(list.thumbprint);
-    all.number(trust.pins.size());
-    for (const spki_pin& pin : trust.pins) all.add(pin);
-    all.number(trust.depth.has_value()).number(trust.depth.value_or(0));
-    all.number(trust.time.has_value()).number(static_cast<std::uint64_t>(trust.time.value_or(0)));
-    all.number(static_cast<std::uint64_t>(trust.purpose));
-    all.number(trust.partial_chains).number(trust.crls_for_every_ca);
-    return all.end();
-}
-
 // Makes what follows from the rest.
 std::shared_ptr<const trust_store> finished(trust_store trust) {
     trust.store.reset(X509_STORE_new(), X509_STORE_free);
@@ -217,7 +205,7 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
     const std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> plain(X509_STORE_CTX_new());
     must(plain != nullptr && X509_STORE_CTX_init(plain.get(), nullptr, nullptr, nullptr) == 1);
     trust.verify = X509_STORE_CTX_get_verify(plain.get());
-    trust.digest = digest_of(trust);
+    trust.digest = hash("libreqauth trust 2").settings<trust_settings>(trust).end();
     return std::make_shared<const trust_store>(std::move(trust));
 }
 

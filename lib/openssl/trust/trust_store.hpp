@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "../../decide/describe.hpp"
 #include "../base/handle.hpp"
 
 #include <reqauth/trust.hpp>
@@ -39,8 +40,8 @@ struct verification_hooks {
 };
 extern const verification_hooks witness_hooks;
 
-/// trust_store is what stands behind a reqauth::trust. Never changed once made.
-struct trust_store {
+/// trust_settings are all that decides about a chain.
+struct trust_settings {
     std::vector<anchor> anchors;                     ///< sorted by thumbprint, each once
     std::vector<std::shared_ptr<X509>> certificates; ///< theirs, in the same order
     std::vector<revocation_list> crls;               ///< sorted by thumbprint, each once
@@ -50,8 +51,17 @@ struct trust_store {
     reqauth::purpose purpose = reqauth::purpose::client;
     bool partial_chains = false;
     bool crls_for_every_ca = false;
+};
 
-    // What follows from the above.
+template <> inline constexpr auto description<trust_settings> = described<trust_settings>(
+    setting("anchors", &trust_settings::anchors), setting("certificates", &trust_settings::certificates, apart),
+    setting("crls", &trust_settings::crls), setting("pins", &trust_settings::pins),
+    setting("depth", &trust_settings::depth), setting("time", &trust_settings::time),
+    setting("purpose", &trust_settings::purpose), setting("partial_chains", &trust_settings::partial_chains),
+    setting("crls_for_every_ca", &trust_settings::crls_for_every_ca));
+
+/// trust_store is what stands behind a reqauth::trust, with what follows from its settings. Never changed once made.
+struct trust_store : trust_settings {
     std::shared_ptr<X509_STORE> store;          ///< with all of it but the pins
     std::shared_ptr<STACK_OF(X509_NAME)> names; ///< the anchors' subjects, for certificate_authorities
     std::size_t names_octets = 0;               ///< as long as those are on the wire
