@@ -36,8 +36,9 @@ void forget() {
 connection::connection(tcp::socket socket, SSL_CTX& context, const server_options& options, std::uint64_t number,
                        std::function<void()> ended)
     : socket_(std::move(socket)), deadline_(socket_.get_executor()), options_(options),
-      trace_(options.extension, "[" + std::to_string(number) + "] "), ssl_(SSL_new(&context)), ended_(std::move(ended)),
-      early_(options.early_data > 0), received_(limits::header + limits::body + options.early_data) {
+      trace_(options_of(options.agents).extension, "[" + std::to_string(number) + "] "), ssl_(SSL_new(&context)),
+      ended_(std::move(ended)), early_(options.early_data > 0),
+      received_(limits::header + limits::body + options.early_data) {
     socket_.native_non_blocking(true);
     if (!ssl_ || SSL_set_fd(ssl_.get(), static_cast<int>(socket_.native_handle())) != 1) throw std::bad_alloc();
     watch(*ssl_, events_);

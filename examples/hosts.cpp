@@ -67,7 +67,7 @@ std::string_view server_name_in(SSL* hello) {
 std::array<unsigned char, 32> id_context_of(const server_options& options, const std::string& host,
                                             const std::string& default_auth, const std::string& default_ca) {
     std::string all;
-    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.label, host, default_auth,
+    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.agents.label, host, default_auth,
                                     default_ca.empty() ? std::string() : contents("--default-ca", default_ca)})
         all += std::to_string(part.size()) + ":" + part;
     std::array<unsigned char, 32> id{};
@@ -85,24 +85,14 @@ std::vector<unsigned char> read_ticket_keys(const std::string& file) {
     return {keys.begin(), keys.end()};
 }
 
-/// for_all_hosts is what holds for the whole listener.
-reqauth::server_options for_all_hosts(const server_options& options) {
-    reqauth::server_options all;
-    all.flag = options.flag;
-    all.extension = options.extension;
-    all.label = options.label;
-    all.max_session_age = std::chrono::seconds(options.session_age);
-    return all;
-}
-
 } // namespace
 
 hosts::hosts(const server_options& options)
-    : options_(options), ticket_keys_(read_ticket_keys(options.ticket_key)), server_(for_all_hosts(options)) {
+    : options_(options), ticket_keys_(read_ticket_keys(options.ticket_key)), server_(options_of(options.agents)) {
     all_.push_back({.name = "",
                     .certificate = options.certificate,
                     .key = options.key,
-                    .bots_ca = options.bots_ca,
+                    .bots_ca = options.agents.agents,
                     .default_auth = options.default_auth,
                     .default_ca = options.default_ca});
     for (const virtual_host& each : options.vhosts) {
@@ -119,7 +109,7 @@ hosts::hosts(const server_options& options)
                         .default_auth = default_ca.empty() ? "none" : options.default_auth,
                         .default_ca = default_ca});
     }
-    if (!options.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.bots_ca.empty(); }))
+    if (!options.agents.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.bots_ca.empty(); }))
         throw usage_error("--crl is about agents, and there is no CA of agents: add --bots-ca");
     for (host& each : all_) configure(each);
 }
@@ -163,15 +153,10 @@ void hosts::configure(host& each) {
 reqauth::server_policy hosts::policy_of(const host& each) const {
     reqauth::server_policy policy;
     if (!each.bots_ca.empty()) {
-        auto agents = reqauth::trust::from_file(each.bots_ca);
-        if (!options_.crl.empty()) agents = agents.with_crls_from_file(options_.crl);
-        policy.when_offered = options_.on_missing == "fail" ? reqauth::client_auth::require(agents)
-                                                            : reqauth::client_auth::request(agents);
-        if (options_.on_invalid == "continue") policy.when_offered = policy.when_offered.invalid_is_anonymous();
+        auto of_host = options_.agents;
+        of_host.agents = each.bots_ca;
+        policy = reqauth_settings::policy_of(of_host, load(of_host)); // what is printed and served goes by peer_of
     }
-    policy.ca_names = options_.ca_names == "on";
-    policy.beside_customers = true; // what it prints and serves goes by peer_of
-    policy.beside_required = options_.beside_required;
     policy.session_id_context.assign(each.id_context.begin(), each.id_context.end());
     return policy;
 }

@@ -7,6 +7,7 @@
 #include "connection.hpp"
 #include "hosts.hpp"
 #include "server_options.hpp"
+#include "settings/command_line.hpp"
 #include "tls.hpp"
 
 #include <reqauth/error.hpp>
@@ -178,6 +179,8 @@ int main(int argc, char** argv) {
         return 0;
     } catch (const usage_error& error) {
         return complain(program, error.what(), 2);
+    } catch (const reqauth_settings::wrong& error) {
+        return complain(program, in_words(error), 2);
     } catch (const reqauth::error& error) {
         return complain(program, error.what(), 2);
     } catch (const boost::system::system_error& error) {

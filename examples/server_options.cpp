@@ -2,6 +2,7 @@
 #include "server_options.hpp"
 
 #include "command_line.hpp"
+#include "settings/command_line.hpp"
 
 std::variant<server_options, int> read_server_options(int argc, char** argv) {
     server_options chosen;
@@ -21,28 +22,16 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
         ->type_name("FILE")
         ->always_capture_default(false);
     app.add_option("--key", chosen.key, "its private key, PEM")->required()->type_name("FILE");
-    app.add_option("--bots-ca", chosen.bots_ca,
-                   "trust anchors for clients that send the flag; without it the flag is ignored")
-        ->type_name("FILE");
+    using reqauth_settings::row;
+    const auto option = [&](std::size_t row) { reqauth_settings::option(app, chosen.agents, row); };
+    option(row("agents"));
     app.add_option("--default-ca", chosen.default_ca, "trust anchors for clients whose flag is absent or ignored")
         ->type_name("FILE");
     app.add_option("--default-auth", chosen.default_auth, "whether those clients are asked at all")
         ->check(CLI::IsMember({"none", "request", "require"}));
-    app.add_option("--on-missing", chosen.on_missing, "a flagged client that sends an empty Certificate")
-        ->check(CLI::IsMember({"continue", "fail"}));
-    app.add_option("--on-invalid", chosen.on_invalid,
-                   "a flagged client whose certificate does not verify; continue: it is a guest")
-        ->check(CLI::IsMember({"fail", "continue"}));
-    app.add_flag("--beside-required", chosen.beside_required, "accept the flag although --default-auth require");
-    app.add_option("--crl", chosen.crl, "revoked agents, of each CA that issues to agents; PEM")->type_name("FILE");
-    app.add_option("--ca-names", chosen.ca_names, "name the agents' CAs in the request")
-        ->check(CLI::IsMember({"on", "off"}));
-    app.add_option("--session-age", chosen.session_age,
-                   "longest time from an agent's verification to its last resumption; 0: none")
-        ->type_name("SECONDS")
-        ->check(CLI::Range(0, 7 * 24 * 3600));
-    app.add_option("--label", chosen.label, "scope of sessions among servers that share ticket keys")
-        ->type_name("TEXT");
+    for (const std::size_t each : {row("missing"), row("invalid"), row("beside_required"), row("crl"), row("ca_names"),
+                                   row("session_age"), row("label")})
+        option(each);
     app.add_option("--vhost", vhosts,
                    "a further virtual host, with cert.pem, key.pem and, where present, bots-ca.pem, default-ca.pem of "
                    "DIR; without the latter it asks nobody else; repeatable")
@@ -50,8 +39,7 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
         ->take_all()
         ->allow_extra_args(false)
         ->default_str("");
-    app.add_option("--flag", chosen.flag, "flag number")->type_name("N");
-    app.add_option("--extension", chosen.extension, "extension type")->type_name("N");
+    for (const std::size_t each : {row("flag"), row("extension")}) option(each);
     auto* ticket_key =
         app.add_option("--ticket-key", chosen.ticket_key,
                        "ticket keys shared by several servers: 80 octets, made by openssl rand 80; default: random")
@@ -82,8 +70,5 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
             throw usage_error("--vhost " + each + " is not NAME=DIR");
         chosen.vhosts.push_back({each.substr(0, equals), each.substr(equals + 1)});
     }
-    if (chosen.on_missing == "fail" && chosen.on_invalid == "continue")
-        throw usage_error("--on-missing fail and --on-invalid continue exclude each other: a bad certificate would "
-                          "pass where none does not");
     return chosen;
 }

@@ -3,7 +3,7 @@
 
 #include "endpoint.hpp"
 
-#include <reqauth/flags.hpp>
+#include "settings/settings.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -22,19 +22,10 @@ struct server_options {
     endpoint listen{"127.0.0.1", "8443"};
     std::string certificate;
     std::string key;
-    std::string bots_ca;
+    reqauth_settings::settings agents; ///< what the table of settings has
     std::string default_ca;
     std::string default_auth = "none";
-    std::string on_missing = "continue";
-    std::string on_invalid = "fail";
-    bool beside_required = false;
-    std::string crl;
-    std::string ca_names = "on";
-    std::int64_t session_age = 3600;
-    std::string label;
     std::vector<virtual_host> vhosts;
-    reqauth::flag_number flag = reqauth::request_client_auth;
-    reqauth::extension_type extension = reqauth::tls_flags_extension;
     std::string ticket_key;
     bool no_tickets = false;
     std::uint32_t early_data = 0;

@@ -2,6 +2,7 @@
 #include "options.hpp"
 
 #include "command_line.hpp"
+#include "settings/command_line.hpp"
 #include "tls.hpp"
 
 #include <openssl/bio.h>
@@ -48,9 +49,7 @@ std::variant<resource_options, int> read_resource_options(int argc, char** argv)
         ->type_name("FILE")
         ->always_capture_default(false);
     app.add_option("--key", chosen.key, "its private key, PEM")->required()->type_name("FILE");
-    app.add_option("--bots-ca", chosen.bots_ca, "trust anchors for clients that send the flag")
-        ->required()
-        ->type_name("FILE");
+    option(app, chosen.agents, reqauth_settings::row("agents"))->required();
     app.add_option("--token-key", chosen.token_key, "the authorization server's public key, a JWK")
         ->required()
         ->type_name("FILE");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "endpoint.hpp"
+#include "settings/settings.hpp"
 
 #include <reqauth/oauth.hpp>
 
@@ -15,7 +16,7 @@ struct resource_options {
     endpoint listen{"127.0.0.1", "8443"};
     std::string certificate;
     std::string key;
-    std::string bots_ca;
+    reqauth_settings::settings agents;
     std::string token_key;
     std::string token_algorithm = "ES256";
     std::string issuer;

@@ -7,6 +7,7 @@
 #include "json.hpp"
 #include "options.hpp"
 #include "session.hpp"
+#include "settings/command_line.hpp"
 #include "tls.hpp"
 
 #include <reqauth/error.hpp>
@@ -82,9 +83,8 @@ net::ssl::context new_context(const resource_options& options) {
 /// for_everybody asks nobody for a certificate, but those who offer the flag.
 net::ssl::context for_everybody(const resource_options& options) {
     net::ssl::context tls = new_context(options);
-    const auto agents = reqauth::trust::from_file(options.bots_ca);
     const auto attached =
-        reqauth::server().attach(*tls.native_handle(), {.when_offered = reqauth::client_auth::request(agents)});
+        reqauth::server().attach(*tls.native_handle(), policy_of(options.agents, load(options.agents)));
     for (const std::string& warning : attached.warnings) complain(program, "warning: " + warning, 0);
     return tls;
 }
@@ -154,6 +154,8 @@ int main(int argc, char** argv) {
         return 0;
     } catch (const usage_error& error) {
         return complain(program, error.what(), 2);
+    } catch (const reqauth_settings::wrong& error) {
+        return complain(program, in_words(error), 2);
     } catch (const reqauth::error& error) {
         return complain(program, error.what(), 2);
     } catch (const boost::system::system_error& error) {

@@ -4,13 +4,12 @@
 // The tls_flags extension on the wire: draft-ietf-tls-tlsflags-16, sections 2 and 3.
 // Everything here is constexpr, allocates nothing and may be called from any thread.
 
-#include <reqauth/export.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iterator>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -133,7 +132,11 @@ enum class malformed {
 };
 
 /// to_string gives the enumerator's name.
-[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(malformed why) noexcept;
+[[nodiscard]] constexpr std::string_view to_string(malformed why) noexcept {
+    constexpr std::string_view names[] = {"no", "empty", "length", "trailing_zero"};
+    const auto at = static_cast<std::size_t>(why);
+    return at < std::size(names) ? names[at] : std::string_view();
+}
 
 /// decoded is what decode found: the flags, or why there are none.
 struct decoded {

@@ -20,7 +20,7 @@ namespace reqauth {
 
 /// client_auth is what a server does about a client that offered the flag. Asking and naming the
 /// trust to verify against are one step: there is no way to ask and verify against nothing.
-class client_auth {
+class REQAUTH_EXPORT client_auth {
 public:
     enum class mode { none, request, require };
 
@@ -48,6 +48,9 @@ public:
     [[nodiscard]] mode asks() const noexcept { return all_.asks; }
     [[nodiscard]] const std::optional<trust>& agents() const noexcept { return all_.agents; }
     [[nodiscard]] bool lets_invalid_pass() const noexcept { return all_.lets_invalid_pass; }
+
+    /// check throws error{contradiction} where both `require` and invalid_is_anonymous are said. So does attach.
+    void check() const;
 
     /// settings are all of the above, as data.
     struct settings {

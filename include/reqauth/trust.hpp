@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 extern "C" {
@@ -119,17 +120,11 @@ public:
     /// every setting. Equal for equal trust in any process on any machine, other for other trust.
     [[nodiscard]] const std::array<std::uint8_t, 32>& digest() const noexcept;
 
-    trust(const trust&) noexcept;
-    trust(trust&&) noexcept;
-    trust& operator=(const trust&) noexcept;
-    trust& operator=(trust&&) noexcept;
-    ~trust();
-
     /// store is the library's own view of it.
     [[nodiscard]] const std::shared_ptr<const detail::trust_store>& store() const noexcept { return store_; }
 
 private:
-    explicit trust(std::shared_ptr<const detail::trust_store> store) noexcept;
+    explicit trust(std::shared_ptr<const detail::trust_store> store) noexcept : store_(std::move(store)) {}
     std::shared_ptr<const detail::trust_store> store_;
 };
 

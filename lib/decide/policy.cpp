@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policy.hpp"
 
-namespace reqauth::detail {
+#include <reqauth/error.hpp>
+
+namespace reqauth {
+
+void client_auth::check() const {
+    if (asks() == mode::require && lets_invalid_pass())
+        throw error(errc::contradiction,
+                    "a client without a certificate would be refused, and one with a bad certificate let in",
+                    "require a certificate, or let bad ones pass: take one of the two out");
+}
+
+namespace detail {
 
 namespace {
 
@@ -28,4 +39,5 @@ decision decide(const circumstances& now) noexcept {
     return decision::accept;
 }
 
-} // namespace reqauth::detail
+} // namespace detail
+} // namespace reqauth

@@ -3,7 +3,7 @@
 
 // The settings of servers and clients, described.
 
-#include "describe.hpp"
+#include "../describe.hpp"
 
 #include <reqauth/client.hpp>
 #include <reqauth/server.hpp>
@@ -27,23 +27,23 @@ template <> inline constexpr auto description<server_policy> = described<server_
 inline constexpr bounds flag_bounds{.most = flag_set::capacity - 1, .rule = "FLAG-1"};
 
 template <> inline constexpr auto description<server_options> = described<server_options>(
-    setting("accept", &server_options::accept, apart), // its answer is in the scope of each ClientHello
-    setting("observe", &server_options::observe, apart),
+    apart("accept", &server_options::accept), // its answer is in the scope of each ClientHello
+    apart("observe", &server_options::observe),
     setting("max_session_age", &server_options::max_session_age,
             {.most = longest_session_age.count(), .unit = " seconds"}),
     setting("label", &server_options::label), setting("flag", &server_options::flag, flag_bounds),
     setting("extension", &server_options::extension),
-    setting("chained_psk_find_session", &server_options::chained_psk_find_session, apart),
-    setting("certificate_is_chosen_by_callback", &server_options::certificate_is_chosen_by_callback, apart));
+    apart("chained_psk_find_session", &server_options::chained_psk_find_session),
+    apart("certificate_is_chosen_by_callback", &server_options::certificate_is_chosen_by_callback));
 
 template <> inline constexpr auto description<client_policy> = described<client_policy>(
-    setting("credential", &client_policy::credential, apart), // a digest of their own: they can be replaced
-    setting("further_credentials", &client_policy::further_credentials, apart), setting("offer", &client_policy::offer),
+    apart("credential", &client_policy::credential), // a digest of their own: they can be replaced
+    apart("further_credentials", &client_policy::further_credentials), setting("offer", &client_policy::offer),
     setting("when_unacknowledged", &client_policy::when_unacknowledged),
     setting("when_unsatisfiable", &client_policy::when_unsatisfiable),
     setting("further_flags", &client_policy::further_flags), setting("label", &client_policy::label),
     setting("flag", &client_policy::flag, flag_bounds), setting("extension", &client_policy::extension),
-    setting("observe", &client_policy::observe, apart),
-    setting("chained_certificate_callback", &client_policy::chained_certificate_callback, apart));
+    apart("observe", &client_policy::observe),
+    apart("chained_certificate_callback", &client_policy::chained_certificate_callback));
 
 } // namespace reqauth::detail

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rules.hpp"
 
+#include "../names.hpp"
+
 namespace reqauth::detail {
 
 violation judge(const arrival& arrived) noexcept {
@@ -28,36 +30,22 @@ violation judge(const arrival& arrived) noexcept {
 }
 
 std::string_view text_of(violation broken) noexcept {
-    switch (broken) {
-    case violation::none: return "nothing is wrong";
-    case violation::unsolicited_flag: return "a flag that was never proposed (FLAG-7)";
-    case violation::acknowledged_unoffered: return "request_client_auth acknowledged, but it was never offered (RCA-9)";
-    case violation::flag_in_other_message: return "request_client_auth in a message that never has it (RCA-10, RCA-11)";
-    }
-    return "";
+    return name_in({"nothing is wrong", "a flag that was never proposed (FLAG-7)",
+                    "request_client_auth acknowledged, but it was never offered (RCA-9)",
+                    "request_client_auth in a message that never has it (RCA-10, RCA-11)"},
+                   broken);
 }
 
 std::string_view text_of(malformed why) noexcept {
-    switch (why) {
-    case malformed::no: return "well formed";
-    case malformed::empty: return "no flags at all (FLAG-5)";
-    case malformed::length: return "a length octet that does not match the data (FLAG-5)";
-    case malformed::trailing_zero: return "a trailing zero octet (FLAG-5)";
-    }
-    return "";
+    return name_in({"well formed", "no flags at all (FLAG-5)", "a length octet that does not match the data (FLAG-5)",
+                    "a trailing zero octet (FLAG-5)"},
+                   why);
 }
 
 std::string_view name_of(message which) noexcept {
-    switch (which) {
-    case message::client_hello: return "ClientHello";
-    case message::hello_retry_request: return "HelloRetryRequest";
-    case message::server_hello: return "ServerHello";
-    case message::encrypted_extensions: return "EncryptedExtensions";
-    case message::certificate_request: return "CertificateRequest";
-    case message::certificate: return "Certificate";
-    case message::new_session_ticket: return "NewSessionTicket";
-    }
-    return "";
+    return name_in({"ClientHello", "HelloRetryRequest", "ServerHello", "EncryptedExtensions", "CertificateRequest",
+                    "Certificate", "NewSessionTicket"},
+                   which);
 }
 
 } // namespace reqauth::detail

@@ -123,8 +123,8 @@ reqauth_modules::standing standing_of(const connection& kept, const server_rec* 
     return reqauth_modules::standing_at({.accepted = kept.accepted, .verified = kept.agent.has_value()},
                                         {.elsewhere = kept.server != host,
                                          .requires_customer = requires_customer(host),
-                                         .agents_beside = own.beside_required.value_or(false),
-                                         .misdirected_is_421 = own.misdirected_is_421.value_or(false),
+                                         .agents_beside = own.all.beside_required,
+                                         .misdirected_is_421 = own.all.misdirected_is_421,
                                          .place_requires_customer = place_requires_customer});
 }
 

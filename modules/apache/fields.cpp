@@ -126,7 +126,7 @@ void own_fields(const server_rec* main) {
 }
 
 void clean_fields(request_rec* r) {
-    if (settings_of(r->server).trusts_inbound.value_or(false)) return;
+    if (settings_of(r->server).all.trusts_inbound) return;
     // RFC 9440, section 4: what came with the request was written by the client.
     clean(r->pool, r->headers_in);
     // HTTP/2 has trailers behind any body.
@@ -136,7 +136,7 @@ void clean_fields(request_rec* r) {
 
 void set_fields(request_rec* r) {
     const settings& own = settings_of(r->server);
-    if (own.trusts_inbound.value_or(false)) return;
+    if (own.all.trusts_inbound) return;
     for (const field& each : own.fields)
         if (const char* const value = each.variable != nullptr ? apr_table_get(r->notes, each.variable) : nullptr;
             value != nullptr)

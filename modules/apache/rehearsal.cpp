@@ -91,13 +91,13 @@ void rehearse(const server_rec* server, const server_rec* main) {
     if (!customers.empty()) SSL_CTX_load_verify_file(scratch.get(), ap_server_root_relative(pool, customers.c_str()));
     ERR_clear_error();
 
-    reqauth::server_options options = options_of(main);
+    reqauth::server_options options = options_of(settings_of(main).all);
     options.certificate_is_chosen_by_callback = true; // it has none
     const settings& own = settings_of(server);
     const reqauth::attachment attached = reqauth::server(std::move(options)).attach(*scratch, *own.policy);
     if (is_first_reading()) // attach says it later
         for (const std::string& warning : attached.warnings)
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s", to_string(own.on.where).c_str(),
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s", to_string(own.on().where).c_str(),
                          warning.c_str());
 
     const ap_directive_t* const asked = directive_for(server, "SSLVerifyClient");
@@ -105,7 +105,7 @@ void rehearse(const server_rec* server, const server_rec* main) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "ReqAuth on (%s): SSLVerifyClient require (%s) asks everybody here, so the flag is ignored. "
                      "ReqAuthBesideRequired on lets agents in beside",
-                     to_string(own.on.where).c_str(), where_is(asked).c_str());
+                     to_string(own.on().where).c_str(), where_is(asked).c_str());
 }
 
 } // namespace reqauth_apache

@@ -52,7 +52,7 @@ std::string value_of(const server_rec* server, const connection& kept, std::stri
 const flagged_peer* agent_of(const request_rec* r) {
     const connection* const kept = connection_of(r->connection);
     if (kept == nullptr || !kept->settled || standing_of(*kept, r->server) != standing::agent ||
-        !settings_of(r->server).on.value_or(false) || !is_still_the_agents(r->connection))
+        !settings_of(r->server).all.on || !is_still_the_agents(r->connection))
         return nullptr;
     return &*kept->agent;
 }

@@ -34,7 +34,7 @@ int begin(apr_pool_t* pool, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept
         bool on = false;
         for (const server_rec* each = main; each != nullptr; each = each->next) on = on || settings_of(each).policy;
         if (!on) return OK;
-        current = make<generation>(pool, reqauth::server(options_of(main)));
+        current = make<generation>(pool, reqauth::server(options_of(settings_of(main).all)));
         const auto forget = [](void* ended) -> apr_status_t {
             if (current == ended) current = nullptr;
             return APR_SUCCESS;
@@ -56,12 +56,13 @@ int attach(server_rec* server, apr_pool_t*, int is_proxy, SSL_CTX* context) noex
         if (!is_first_reading())
             for (const std::string& warning : attached.warnings)
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s",
-                             to_string(own.on.where).c_str(), warning.c_str());
+                             to_string(own.on().where).c_str(), warning.c_str());
         return OK;
     } catch (const std::exception& failed) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server, "%s: %s",
-                     own.on.value ? ("ReqAuth (" + to_string(own.on.where) + ")").c_str()
-                                  : "ReqAuth is on for another virtual host, and each needs its extension",
+                     own.on().server != nullptr
+                         ? ("ReqAuth (" + to_string(own.on().where) + ")").c_str()
+                         : "ReqAuth is on for another virtual host, and each needs its extension",
                      failed.what());
         return APR_EGENERAL;
     }
@@ -73,14 +74,15 @@ int look_back(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept 
         for (const server_rec* each = main; each != nullptr; each = each->next) {
             const settings& own = settings_of(each);
             // One that inherits it, as for port 80, was not meant.
-            if (own.policy && own.on.server == each && current->attached.empty())
+            if (own.policy && own.on().server == each && current->attached.empty())
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, each,
                              "ReqAuth on (%s) has no effect: no virtual host has SSLEngine on",
-                             to_string(own.on.where).c_str());
-            else if (own.policy && own.on.server == each && each->is_virtual != 0 && current->attached.count(each) == 0)
+                             to_string(own.on().where).c_str());
+            else if (own.policy && own.on().server == each && each->is_virtual != 0 &&
+                     current->attached.count(each) == 0)
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, each,
                              "ReqAuth on (%s) has no effect: SSLEngine is not on for this virtual host",
-                             to_string(own.on.where).c_str());
+                             to_string(own.on().where).c_str());
         }
         return OK;
     });

@@ -4,16 +4,21 @@
 #include "apache.hpp"
 #include "fields.hpp"
 
+#include "settings/settings.hpp"
+
 #include <reqauth/server.hpp>
 
-#include <chrono>
-#include <cstdint>
-#include <filesystem>
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace reqauth_apache {
+
+using namespace reqauth_settings;
+
+/// of is a row of the table.
+consteval std::size_t of(std::string_view name) { return row(name); }
 
 /// place is where a directive stands.
 struct place {
@@ -24,37 +29,23 @@ struct place {
 /// to_string gives "FILE:LINE".
 std::string to_string(const place& where);
 
-/// given is what one directive says, and where; nothing where it is not there.
-template <class Type> struct given {
-    std::optional<Type> value = {};
+/// given is where a directive stands, and for which server; null: it is not there.
+struct given {
     place where = {};
     const server_rec* server = nullptr;
-
-    [[nodiscard]] Type value_or(Type otherwise) const { return value.value_or(std::move(otherwise)); }
 };
 
 /// settings is what the main server or a virtual host says, with what it inherits.
 struct settings {
-    given<bool> on;
-    given<reqauth::trust> anchors; ///< of the file or the directory: the later one counts
-    given<std::filesystem::path> revocation;
-    given<bool> missing_fails;
-    given<bool> invalid_continues;
-    given<bool> ca_names;
-    given<std::uint16_t> depth;
-    given<bool> beside_required;
-    given<bool> misdirected_is_421;
-    std::vector<field> fields = {}; ///< one of each name
-    given<bool> trusts_inbound;
+    reqauth_settings::settings all = {};
+    std::array<given, std::size(table)> said = {};
+    std::optional<reqauth::trust> anchors = {}; ///< of the file or the directory: the later one counts
+    std::vector<field> fields = {};             ///< one of each name
 
-    // One reqauth::server serves all virtual hosts, so these are of the main server alone.
-    given<std::chrono::seconds> session_age;
-    given<reqauth::flag_number> flag;
-    given<reqauth::extension_type> extension;
-
-    /// The policy that comes of it, where `on` is. Made by check_config.
+    /// The policy that comes of it, where it is on. Made by check_config.
     std::optional<reqauth::server_policy> policy = {};
 
+    [[nodiscard]] const given& on() const { return said[of("on")]; }
     /// set adds a field, in place of one of the same name.
     void set(const field& wanted);
 };
@@ -64,7 +55,9 @@ struct place_settings {
     std::optional<bool> requires_customer = {};
 };
 
+/// commands are the directives for Apache. spelled is the one of a row of the table.
 extern const command_rec commands[];
+const char* spelled(std::size_t row);
 
 void* create_place_settings(apr_pool_t* pool, char* place);
 void* merge_place_settings(apr_pool_t* pool, void* base, void* over);
@@ -87,8 +80,5 @@ void find_tls13(const server_rec* server, const std::string& instead);
 /// rehearse attaches the policy of a virtual host to an SSL_CTX made for that alone, with as much of what mod_ssl's
 /// directives say there as can make attaching fail. Throws reqauth::error. Warnings go to the log.
 void rehearse(const server_rec* server, const server_rec* main);
-
-/// options_of gives what holds for all virtual hosts.
-reqauth::server_options options_of(const server_rec* main);
 
 } // namespace reqauth_apache

@@ -5,14 +5,11 @@
 #include <reqauth/peer.hpp>
 #include <reqauth/server.hpp>
 
-#include <chrono>
-#include <filesystem>
 #include <map>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -38,10 +35,10 @@ struct host {
     server_settings* settings;
     std::size_t group; ///< hosts that a handshake can switch between have the same
 
-    /// at is where a directive stands that counts here, or where the server {} does.
-    [[nodiscard]] place at(directive which) const {
-        if (settings->given(which).line != 0) return settings->given(which);
-        if (settings->given(directive::reqauth).line != 0) return settings->given(directive::reqauth);
+    /// at is where the directive of a row stands that counts here, or where the server {} does.
+    [[nodiscard]] place at(std::size_t which) const {
+        for (const std::size_t each : {which, row("on")})
+            if (settings->places[each].line != 0) return settings->places[each];
         return begins();
     }
     [[nodiscard]] place begins() const {
@@ -64,72 +61,33 @@ int names_index() {
 /// trust_files loads each set of files once, however many server {} inherit it.
 class trust_files {
 public:
-    explicit trust_files(ngx_conf_t& configuration) : configuration_(configuration) {}
-
-    reqauth::trust of(const host& one) {
-        const server_settings& settings = *one.settings;
-        const auto anchors = full_name(settings.trusted_certificate, one.at(directive::trusted_certificate));
-        const auto crl = settings.crl.len != 0 ? full_name(settings.crl, one.at(directive::crl)) : std::string();
-        const auto key = std::tuple(anchors, crl, settings.verify_depth);
-        if (const auto there = loaded_.find(key); there != loaded_.end()) return there->second;
-        auto trust = say_where(one.at(directive::trusted_certificate), "reqauth_trusted_certificate", [&] {
-            std::error_code none;
-            return std::filesystem::is_directory(anchors, none) ? reqauth::trust::from_directory(anchors)
-                                                                : reqauth::trust::from_file(anchors);
-        });
-        if (!crl.empty())
-            trust = say_where(one.at(directive::crl), "reqauth_crl", [&] { return trust.with_crls_from_file(crl); });
-        if (settings.verify_depth >= 0) trust = trust.with_depth(static_cast<std::uint16_t>(settings.verify_depth));
-        return loaded_.emplace(key, trust).first->second;
+    reqauth::trust of(const settings& all) {
+        const auto key = std::tuple(all.agents, all.crl);
+        const auto there = loaded_.find(key);
+        return there != loaded_.end() ? there->second : loaded_.emplace(key, load(all)).first->second;
     }
 
 private:
-    template <class Load> static reqauth::trust say_where(const place& at, const char* name, Load&& load) {
-        try {
-            return load();
-        } catch (const reqauth::error& failed) {
-            throw wrong{at, std::string(name) + ": " + failed.what()};
-        }
-    }
-
-    [[nodiscard]] std::string full_name(ngx_str_t name, const place& at) const {
-        if (ngx_conf_full_name(configuration_.cycle, &name, 1) != NGX_OK) throw wrong{at, "no memory is left"};
-        return text_of(name);
-    }
-
-    ngx_conf_t& configuration_;
-    std::map<std::tuple<std::string, std::string, ngx_int_t>, reqauth::trust> loaded_;
+    std::map<std::tuple<std::string, std::string>, reqauth::trust> loaded_;
 };
 
 // Policies.
 
 reqauth::server_policy policy_of(const host& one, trust_files& files) {
     reqauth::server_policy policy;
+    const settings& all = *one.settings->all;
+    try {
+        if (all.on) policy = policy_of(all, files.of(all));
+    } catch (const reqauth_settings::wrong& failed) {
+        throw wrong{one.at(failed.setting), std::string(spelled(failed.setting)) + ": " + failed.what()};
+    }
     // Early data comes before anybody is authenticated, and nginx serves it at once.
     //= TLS-4
     policy.refuse_early_data = true;
-    const server_settings& settings = *one.settings;
-    if (settings.enabled == 0) return policy;
-    if (settings.trusted_certificate.len == 0)
-        throw wrong{
-            one.at(directive::reqauth),
-            "reqauth on needs the CAs of the agents: name them with reqauth_trusted_certificate FILE or DIRECTORY"};
-    if (settings.missing == missing_fails && settings.invalid == invalid_continues)
-        throw wrong{
-            one.at(directive::invalid),
-            "reqauth_missing fail with reqauth_invalid continue would refuse who has no certificate and let in who "
-            "has a bad one: change one of the two"};
-    const auto trust = files.of(one);
     // nginx asks with SSL_VERIFY_PEER alone and refuses at the request, so the library cannot see that this host
     // requires a certificate of everyone.
     //= SEC-7
-    if (one.ssl->verify == verify_on && settings.beside_required == 0) return policy;
-    policy.when_offered =
-        settings.missing == missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);
-    if (settings.invalid == invalid_continues) policy.when_offered = policy.when_offered.invalid_is_anonymous();
-    policy.ca_names = settings.ca_names != 0;
-    policy.beside_customers = true; // $ssl_client_verify and what the module does tell agents from customers
-    policy.beside_required = settings.beside_required != 0;
+    if (one.ssl->verify == verify_on && !all.beside_required) policy.when_offered = reqauth::client_auth::none();
     return policy;
 }
 
@@ -138,19 +96,18 @@ wrong say_of_attach(const host& one, const reqauth::error& failed) {
     const std::string& cause = failed.cause();
     switch (failed.code()) {
     case reqauth::errc::shared_anchor:
-        return {one.at(directive::trusted_certificate),
+        return {one.at(row("agents")),
                 "reqauth_trusted_certificate: " + cause +
                     " (ssl_client_certificate, ssl_trusted_certificate); take it out of one of the two"};
     case reqauth::errc::extension_taken:
-        return {one.at(directive::extension), "reqauth_extension: " + cause + "; another module has registered it"};
+        return {one.at(row("extension")), "reqauth_extension: " + cause + "; another module has registered it"};
     case reqauth::errc::unequal_extensions:
         return {one.begins(),
                 "this server {} shares an address with others that have another list of TLS extensions (" + cause +
                     "); let each listen with the same parameters, as quic"};
     case reqauth::errc::names_too_long:
-        return {one.at(directive::trusted_certificate),
-                "reqauth_trusted_certificate: " + cause + "; say reqauth_ca_names off"};
-    default: return {one.at(directive::reqauth), std::string("reqauth: ") + failed.what()};
+        return {one.at(row("agents")), "reqauth_trusted_certificate: " + cause + "; say reqauth_ca_names off"};
+    default: return {one.at(row("on")), std::string("reqauth: ") + failed.what()};
     }
 }
 
@@ -179,7 +136,7 @@ void keep_names(SSL& ssl, ngx_connection_t& connection, ngx_http_connection_t& h
 /// On a connection without a server name nginx finds the server {} by Host alone, also the one where it is already, and
 /// would lose the copy. There `judge` looks.
 void serve_as_agent(SSL& ssl, const reqauth::peer& who, const server_settings& host) {
-    if (host.enabled == 0 || !reqauth::is_of_agent(ssl)) return;
+    if (!host.all->on || !reqauth::is_of_agent(ssl)) return;
     // Where everybody needs a certificate, only an agent comes in. It is asked again at each request.
     //= SEC-7
     if (host.ssl_verify_client == verify_on && !std::holds_alternative<reqauth::flagged_peer>(who)) return;
@@ -228,7 +185,7 @@ void watch(ngx_pool_t& pool, const host& one) {
     server_settings& settings = *one.settings;
     SSL_CTX* context = one.ssl->ssl.ctx;
     settings.as_configured = one.server->ctx;
-    if (settings.enabled != 0 && one.ssl->verify != 0) settings.for_agents = without_verify(pool, one);
+    if (settings.all->on && one.ssl->verify != 0) settings.for_agents = without_verify(pool, one);
     if (settings_index() < 0 || names_index() < 0 || SSL_CTX_set_ex_data(context, settings_index(), &settings) != 1)
         throw std::bad_alloc();
 }
@@ -250,10 +207,9 @@ std::vector<host> hosts_of(ngx_conf_t& configuration) {
         if (one.ssl->ssl.ctx != nullptr) {
             hosts.push_back(one);
         } else {
-            const place& own = one.settings->given(directive::reqauth);
-            const bool inherited = own.line == above->given(directive::reqauth).line &&
-                                   own.file.data == above->given(directive::reqauth).file.data;
-            if (one.settings->enabled != 0 && !inherited)
+            const place& own = one.settings->places[row("on")];
+            const place& from = above->places[row("on")];
+            if (one.settings->all->on && (own.line != from.line || own.file.data != from.file.data))
                 throw wrong{
                     own, "reqauth on in a server {} without TLS: add listen ... ssl and ssl_certificate, or remove it"};
         }
@@ -284,57 +240,46 @@ void group_by_address(ngx_conf_t& configuration, std::vector<host>& hosts) {
     }
 }
 
-reqauth::server_options options_of(const host& one) {
-    const server_settings& settings = *one.settings;
-    reqauth::server_options options;
-    options.observe = observe;
-    options.max_session_age = std::chrono::seconds(settings.session_age);
-    options.flag = static_cast<reqauth::flag_number>(settings.flag);
-    options.extension = static_cast<reqauth::extension_type>(settings.extension);
-    // nginx has a servername callback on each, so OpenSSL takes TLS 1.3 for possible in any case; and
-    // certificates with variables come from a callback.
-    options.certificate_is_chosen_by_callback = true;
-    return options;
-}
-
 void agree(const host& one, const host& first) {
-    const auto compare = [&](auto own, auto others, directive which, const char* name) {
-        if (own == others) return;
-        throw wrong{one.at(which),
-                    std::string(name) + " differs from that of the server {} at " + text_of(first.begins()) +
-                        ", with which this one shares an address: it is decided before the name is known, so "
-                        "say the same in both, best in http {}"};
-    };
-    compare(one.settings->session_age, first.settings->session_age, directive::session_age, "reqauth_session_age");
-    compare(one.settings->flag, first.settings->flag, directive::flag, "reqauth_flag");
-    compare(one.settings->extension, first.settings->extension, directive::extension, "reqauth_extension");
+    for (std::size_t row = 0; row < std::size(table); ++row)
+        if (table[row].of_listener && said(*one.settings->all, row) != said(*first.settings->all, row))
+            throw wrong{one.at(row),
+                        std::string(spelled(row)) + " differs from that of the server {} at " +
+                            text_of(first.begins()) +
+                            ", with which this one shares an address: it is decided before the name is known, so "
+                            "say the same in both, best in http {}"};
 }
 
 /// attach_group attaches one server to all hosts of a group, if reqauth is on at any (SEC-5).
 void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& group, trust_files& files) {
     const host* first = nullptr;
     for (const host* one : group) {
-        if (one->settings->enabled == 0) continue;
+        if (!one->settings->all->on) continue;
         if (first == nullptr) first = one;
         agree(*one, *first);
     }
     if (first == nullptr) return;
     std::optional<reqauth::server> server;
     try {
-        server.emplace(options_of(*first));
+        reqauth::server_options options = options_of(*first->settings->all);
+        // nginx has a servername callback on each, so OpenSSL takes TLS 1.3 for possible in any case; and certificates with
+        // variables come from a callback.
+        options.certificate_is_chosen_by_callback = true;
+        options.observe = observe;
+        server.emplace(std::move(options));
     } catch (const reqauth::error& failed) {
-        throw wrong{first->at(directive::extension), std::string("reqauth_extension: ") + failed.what()};
+        throw wrong{first->at(row("extension")), std::string("reqauth_extension: ") + failed.what()};
     }
     for (const host* one : group) {
         if ((one->ssl->protocols & NGX_SSL_TLSv1_3) == 0)
-            throw wrong{one->begins(), "reqauth on at " + text_of(first->at(directive::reqauth)) +
+            throw wrong{one->begins(), "reqauth on at " + text_of(first->at(row("on"))) +
                                            " needs TLS 1.3, and ssl_protocols of this server {} lacks TLSv1.3: add it" +
                                            (one == first ? "" : ", or let this one listen at an address of its own")};
         auto policy = policy_of(*one, files);
         try {
             for (const std::string& warning : server->attach(*one->ssl->ssl.ctx, std::move(policy)).warnings)
                 ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "reqauth_trusted_certificate: %s in %s",
-                              warning.c_str(), text_of(one->at(directive::trusted_certificate)).c_str());
+                              warning.c_str(), text_of(one->at(row("agents"))).c_str());
         } catch (const reqauth::error& failed) {
             throw say_of_attach(*one, failed);
         }
@@ -357,7 +302,7 @@ ngx_int_t attach_all(ngx_conf_t* configuration) try {
     group_by_address(*configuration, hosts);
     std::map<std::size_t, std::vector<const host*>> groups;
     for (const host& one : hosts) groups[one.group].push_back(&one);
-    trust_files files(*configuration);
+    trust_files files;
     for (const auto& [number, group] : groups) attach_group(*configuration, group, files);
     return NGX_OK;
 } catch (const wrong& found) {

@@ -116,7 +116,7 @@ char* merge_location_settings(ngx_conf_t* configuration, void* above, void* own)
         ngx_conf_merge_value(cache.kept, outer.kept, 0);
         ngx_conf_merge_value(cache.keyed, outer.keyed, 0);
         ngx_conf_merge_value(cache.left_out, outer.left_out, 0);
-        const bool agents_come = server->enabled == 1 && ssl->ssl.ctx != nullptr;
+        const bool agents_come = server->all->on && ssl->ssl.ctx != nullptr;
         if (!agents_come || cache.passes == 0 || cache.kept == 0 || cache.keyed == 1 || cache.left_out == 1 ||
             cache.place->warned)
             continue;

@@ -13,7 +13,7 @@ ngx_int_t warn_of_spellings(ngx_conf_t* configuration) {
     const ngx_http_core_srv_conf_t* lax = nullptr;
     for (ngx_uint_t each = 0; each < main->servers.nelts; ++each) {
         void** const settings = servers[each]->ctx->srv_conf;
-        on = on || static_cast<server_settings*>(settings[ngx_http_reqauth_module.ctx_index])->enabled != 0;
+        on = on || static_cast<server_settings*>(settings[ngx_http_reqauth_module.ctx_index])->all->on;
         const auto* const core = static_cast<ngx_http_core_srv_conf_t*>(settings[ngx_http_core_module.ctx_index]);
         if (lax == nullptr && (core->underscores_in_headers != 0 || core->ignore_invalid_headers == 0)) lax = core;
     }

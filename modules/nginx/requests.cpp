@@ -36,8 +36,8 @@ standing standing_of(const SSL& ssl, const peer& who, const server_settings& hos
         {.elsewhere = elsewhere,
          // Where customers are asked at all, nginx itself answers 421 to whoever sent another server name.
          .requires_customer = host.ssl_verify_client == verify_on || (elsewhere && host.ssl_verify_client != 0),
-         .agents_beside = host.beside_required != 0,
-         .misdirected_is_421 = host.misdirected == misdirected_is_421});
+         .agents_beside = host.all->beside_required,
+         .misdirected_is_421 = host.all->misdirected_is_421});
 }
 
 // Variables.

@@ -3,27 +3,14 @@
 
 #include "nginx.hpp"
 
+#include "settings/settings.hpp"
+
 #include <array>
 #include <cstddef>
 
 namespace reqauth_nginx {
 
-/// directive numbers the directives in the order of `commands`.
-enum class directive : std::size_t {
-    reqauth,
-    trusted_certificate,
-    crl,
-    missing,
-    invalid,
-    ca_names,
-    verify_depth,
-    session_age,
-    flag,
-    extension,
-    beside_required,
-    misdirected,
-    count,
-};
+using namespace reqauth_settings;
 
 /// place is where a directive stands. Line 0: it was not given.
 struct place {
@@ -33,33 +20,16 @@ struct place {
 
 constexpr ngx_uint_t verify_on = 1; ///< ssl_verify_client on, as ngx_http_ssl_module.c has it
 
-enum missing_agent : ngx_uint_t { missing_continues, missing_fails };
-enum invalid_agent : ngx_uint_t { invalid_fails, invalid_continues };
-enum misdirected_agent : ngx_uint_t { misdirected_is_empty, misdirected_is_421 };
-
-/// server_settings is what one server {} says, with what it inherits from http {}. nginx makes it with zeroes in a pool of the
-/// configuration, and frees it with that: so it holds nothing that needs a destructor.
+/// server_settings is what one server {} says, with what it inherits from http {}. nginx makes it with zeroes in a pool of
+/// the configuration.
 struct server_settings {
-    ngx_flag_t enabled;
-    ngx_str_t trusted_certificate;
-    ngx_str_t crl;
-    ngx_uint_t missing;
-    ngx_uint_t invalid;
-    ngx_flag_t ca_names;
-    ngx_int_t verify_depth; ///< -1: OpenSSL's default
-    time_t session_age;
-    ngx_int_t flag;
-    ngx_int_t extension;
-    ngx_flag_t beside_required;
-    ngx_uint_t misdirected;
-    std::array<place, static_cast<std::size_t>(directive::count)> places;
+    settings* all; ///< never null; freed with the pool
+    std::array<place, std::size(table)> places;
 
     // What attach adds.
     ngx_uint_t ssl_verify_client;
     ngx_http_conf_ctx_t* as_configured;
     ngx_http_conf_ctx_t* for_agents; ///< the same without ssl_verify_client; null where there is none
-
-    [[nodiscard]] const place& given(directive which) const { return places[static_cast<std::size_t>(which)]; }
 };
 
 constexpr std::size_t cache_count = 4; ///< of proxy, fastcgi, uwsgi and scgi
@@ -82,8 +52,9 @@ struct location_settings {
     std::array<cache_settings, cache_count> caches;
 };
 
-/// commands are the directives for nginx, ended by a null command.
+/// commands are the directives for nginx, ended by a null command. spelled is the one of a row of the table.
 extern ngx_command_t commands[];
+const char* spelled(std::size_t row);
 
 void* create_settings(ngx_conf_t* configuration);
 char* merge_settings(ngx_conf_t* configuration, void* http, void* server);

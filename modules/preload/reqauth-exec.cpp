@@ -7,6 +7,7 @@
 #include "log_file.hpp"
 #include "program.hpp"
 #include "settings.hpp"
+#include "settings/command_line.hpp"
 #include "tally.hpp"
 
 #include <reqauth/error.hpp>
@@ -19,6 +20,7 @@
 #include <span>
 
 namespace fs = std::filesystem;
+using reqauth_settings::row;
 
 namespace {
 
@@ -43,44 +45,29 @@ std::optional<command> read_options(std::span<char*> arguments) {
     CLI::App app("Runs a program that links OpenSSL, and has it offer the TLS flag request_client_auth, or answer it.\n"
                  "reqauth-exec [OPTIONS] -- PROGRAM [ARGUMENTS]",
                  "reqauth-exec");
-    std::string on_missing = "continue";
-    std::string on_invalid = "fail";
-    std::string ca_names = "on";
+    const auto option = [&](std::size_t row) { return reqauth_settings::option(app, all.of, row); };
     auto* certificate = app.add_option("--cert", all.certificate, "certificate, with its chain, in PEM");
     auto* key = app.add_option("--key", all.key, "private key: PEM, or a provider's URI")->needs(certificate);
     certificate->needs(key);
     auto* provider =
         app.add_option("--key-provider", all.providers, "an OpenSSL provider whose keys never ask a person");
     auto* server = app.add_flag("--server", all.server, "the program is a server, and answers the flag");
-    auto* agents =
-        app.add_option("--bots-ca", all.agents, "trust anchors for clients that offer it: PEM, or a directory");
+    auto* agents = option(row("agents"));
     agents->needs(server)->excludes(certificate);
     server->needs(agents)->excludes(certificate)->excludes(provider);
-    app.add_option("--crl", all.crl, "revoked agents, in PEM")->needs(server);
-    app.add_option("--on-missing", on_missing, "an agent without a certificate: continue, fail")
-        ->needs(server)
-        ->check(CLI::IsMember({"continue", "fail"}));
-    app.add_option("--on-invalid", on_invalid, "one whose certificate does not verify: fail, continue")
-        ->needs(server)
-        ->check(CLI::IsMember({"fail", "continue"}));
-    app.add_flag("--beside-required", all.beside_required,
-                 "accept the flag where the program requires a certificate of everybody")
-        ->needs(server);
+    option(row("crl"))->needs(server);
+    option(row("missing"))->needs(server);
+    option(row("invalid"))->needs(server);
+    option(row("beside_required"))->needs(server);
     app.add_flag(
            "--visible", all.visible,
            "let the program see agents' certificates. Danger: one that takes any certificate that is there for a "
            "customer's, as PostgreSQL and Python's ssl do, then lets agents in as customers. Only for programs that "
            "look at the verify result")
         ->needs(server);
-    app.add_option("--ca-names", ca_names, "name the agents' CAs in the request: on, off")
-        ->needs(server)
-        ->check(CLI::IsMember({"on", "off"}));
-    app.add_option("--session-age", all.session_age,
-                   "longest time from verification to the last resumption, in seconds")
-        ->needs(server);
-    app.add_option("--label", all.label, "keeps the sessions of one use apart from those of another");
-    app.add_option("--flag", all.flag, "number of the flag");
-    app.add_option("--extension", all.extension, "type of the extension");
+    option(row("ca_names"))->needs(server);
+    option(row("session_age"))->needs(server);
+    for (const std::size_t each : {row("label"), row("flag"), row("extension")}) option(each);
     app.add_flag("--verbose", all.verbose, "say on standard error what came of each connection");
     app.add_option("--log", all.log, "append that to a file, a JSON object a line");
     app.add_flag("--anyway", told.anyway, "run the program although it seems to use another TLS library");
@@ -96,9 +83,6 @@ std::optional<command> read_options(std::span<char*> arguments) {
         throw usage_error("no program is given: reqauth-exec --cert FILE --key FILE -- PROGRAM ARGUMENTS");
     if (!all.server && all.certificate.empty())
         throw usage_error("no certificate is given: name --cert and --key, or --server and --bots-ca for a server");
-    all.require = on_missing == "fail";
-    all.invalid_is_anonymous = on_invalid == "continue";
-    all.ca_names = ca_names == "on";
     told.program.assign(end + 1, arguments.end());
     told.program.push_back(nullptr);
     return told;
@@ -106,7 +90,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
 
 /// make_absolute, since the program may change its directory.
 void make_absolute(settings& all) {
-    for (std::string* path : {&all.certificate, &all.agents, &all.crl, &all.log})
+    for (std::string* path : {&all.certificate, &all.of.agents, &all.of.crl, &all.log})
         if (!path->empty()) *path = fs::absolute(*path);
     if (is_uri(all.key)) {
         // The environment of a process is no place for it.
@@ -127,6 +111,8 @@ void try_files(const settings& all) {
             reqauth::server(server_options_of(all)).attach(*context, server_policy_of(all));
         else
             reqauth::client(client_policy_of(all)).attach(*context);
+    } catch (const reqauth_settings::wrong& what) {
+        throw usage_error(in_words(what));
     } catch (const reqauth::error& wrong) {
         std::string text = wrong.what();
         if (wrong.code() == reqauth::errc::passphrase && !is_uri(all.key))

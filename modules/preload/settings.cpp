@@ -17,12 +17,37 @@
 #include <memory>
 #include <stdexcept>
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(settings, server, certificate, key, providers, agents, crl, require,
-                                   invalid_is_anonymous, beside_required, visible, ca_names, session_age, label, flag,
-                                   extension, verbose, log)
+template <> inline constexpr auto reqauth::detail::description<settings> =
+    described<settings>(setting("table", &settings::of), setting("server", &settings::server),
+                        setting("certificate", &settings::certificate), setting("key", &settings::key),
+                        setting("providers", &settings::providers), setting("visible", &settings::visible),
+                        setting("verbose", &settings::verbose), setting("log", &settings::log));
 
-std::string written(const settings& all) { return nlohmann::json(all).dump(); }
-settings read_settings(const std::string& text) { return nlohmann::json::parse(text).get<settings>(); }
+namespace reqauth_settings {
+
+static void to_json(nlohmann::json& out, const settings& all) {
+    for (std::size_t row = 0; row < std::size(table); ++row) out.push_back(said(all, row));
+}
+
+static void from_json(const nlohmann::json& in, settings& all) {
+    for (std::size_t row = 0; row < std::size(table); ++row)
+        if (const auto words = in.at(row).get<std::string>(); !words.empty()) set(all, row, words);
+}
+
+} // namespace reqauth_settings
+
+std::string written(const settings& all) {
+    nlohmann::json out;
+    reqauth::detail::for_each_setting(all, [&](const auto& one, const auto& value) { out[one.name] = value; });
+    return out.dump();
+}
+
+settings read_settings(const std::string& text) {
+    const auto in = nlohmann::json::parse(text);
+    settings all;
+    reqauth::detail::for_each_setting(all, [&](const auto& one, auto& value) { in.at(one.name).get_to(value); });
+    return all;
+}
 
 bool is_uri(const std::string& key) {
     const auto colon = key.find(':');
@@ -95,21 +120,10 @@ reqauth::credential_options credential_options_of(const settings& all) {
 reqauth::client_policy client_policy_of(const settings& all, reqauth::credential mine) {
     reqauth::client_policy policy;
     policy.credential = std::move(mine);
-    policy.label = all.label;
-    policy.flag = all.flag;
-    policy.extension = all.extension;
-    return policy;
-}
-
-reqauth::server_policy server_policy_of(const settings& all, const reqauth::trust& agents) {
-    auto how = all.require ? reqauth::client_auth::require(agents) : reqauth::client_auth::request(agents);
-    if (all.invalid_is_anonymous) how = how.invalid_is_anonymous();
-    reqauth::server_policy policy;
-    policy.when_offered = how;
-    policy.ca_names = all.ca_names;
-    // The program sees no agent's certificate, or whoever runs it has vouched for it by --visible.
-    policy.beside_customers = true;
-    policy.beside_required = all.beside_required;
+    const reqauth::server_options numbers = options_of(all.of);
+    policy.label = numbers.label;
+    policy.flag = numbers.flag;
+    policy.extension = numbers.extension;
     return policy;
 }
 
@@ -118,8 +132,9 @@ reqauth::server_policy server_policy_of(const settings& all, const reqauth::trus
 pinned pin(const settings& all) {
     pinned files;
     if (all.server) {
-        files.agents = std::filesystem::is_directory(all.agents) ? read_directory(all.agents) : read(all.agents);
-        if (!all.crl.empty()) files.crl = read(all.crl);
+        files.agents =
+            std::filesystem::is_directory(all.of.agents) ? read_directory(all.of.agents) : read(all.of.agents);
+        if (!all.of.crl.empty()) files.crl = read(all.of.crl);
     } else if (!is_uri(all.key)) {
         files.certificate = read(all.certificate);
         files.key = read(all.key);
@@ -139,25 +154,16 @@ reqauth::client_policy client_policy_of(const settings& all, pinned& files) {
 }
 
 reqauth::server_options server_options_of(const settings& all) {
-    reqauth::server_options options;
-    options.max_session_age = std::chrono::seconds(all.session_age);
-    options.label = all.label;
-    options.flag = all.flag;
-    options.extension = all.extension;
+    reqauth::server_options options = options_of(all.of);
     // An SSL_CTX that was just made has none yet: it is looked at before its first connection.
     options.certificate_is_chosen_by_callback = true;
     return options;
 }
 
-reqauth::server_policy server_policy_of(const settings& all) {
-    auto agents = std::filesystem::is_directory(all.agents) ? reqauth::trust::from_directory(all.agents)
-                                                            : reqauth::trust::from_file(all.agents);
-    if (!all.crl.empty()) agents = agents.with_crls_from_file(all.crl);
-    return server_policy_of(all, agents);
-}
+reqauth::server_policy server_policy_of(const settings& all) { return policy_of(all.of, load(all.of)); }
 
 reqauth::server_policy server_policy_of(const settings& all, const pinned& files) {
     auto agents = reqauth::trust::from_pem(files.agents.text, files.agents.name);
-    if (!all.crl.empty()) agents = agents.with_crls(files.crl.text, files.crl.name);
-    return server_policy_of(all, agents);
+    if (!all.of.crl.empty()) agents = agents.with_crls(files.crl.text, files.crl.name);
+    return policy_of(all.of, agents);
 }

@@ -4,6 +4,8 @@
 // What reqauth-exec was told, and how the library that it preloads learns of it: by an environment variable, so that
 // the programs which a program starts have it, too. Paths and URIs alone: never a key, nor a PIN.
 
+#include "settings/settings.hpp"
+
 #include <reqauth/client.hpp>
 #include <reqauth/server.hpp>
 
@@ -11,6 +13,7 @@
 #include <vector>
 
 struct settings {
+    reqauth_settings::settings of; ///< what the table has: a client's label, flag and extension, and all of a server's
     bool server = false;
 
     // A client's. All paths are absolute: programs change their directory.
@@ -18,20 +21,7 @@ struct settings {
     std::string key; ///< a file, or a provider's URI
     std::vector<std::string> providers;
 
-    // A server's.
-    std::string agents; ///< a file or a directory
-    std::string crl;
-    bool require = false;
-    bool invalid_is_anonymous = false;
-    bool beside_required = false;
     bool visible = false; ///< the program sees agents' certificates
-    bool ca_names = true;
-    unsigned session_age = 3600;
-
-    std::string label;
-    reqauth::flag_number flag = reqauth::request_client_auth;
-    reqauth::extension_type extension = reqauth::tls_flags_extension;
-
     bool verbose = false;
     std::string log;
 };
@@ -60,7 +50,8 @@ struct pinned {
 /// pin reads the files. Throws std::exception, naming the file.
 pinned pin(const settings& all);
 
-/// These load them. They throw reqauth::error.
+/// These load them. They throw reqauth::error. A server's program sees no agent's certificate, or whoever runs it has
+/// vouched for it by --visible: so the policy lets agents in beside customers.
 reqauth::client_policy client_policy_of(const settings& all);
 reqauth::client_policy client_policy_of(const settings& all, pinned& files);
 reqauth::server_options server_options_of(const settings& all);

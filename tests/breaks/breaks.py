@@ -304,11 +304,11 @@ BREAKS = [
          "if (!scope_in(session)) return false;"),
     ]),
     ("a client's scope does not see the label", [
-        (SETTINGS, 'setting("label", &client_policy::label)', 'setting("label", &client_policy::label, apart)'),
+        (SETTINGS, 'setting("label", &client_policy::label)', 'apart("label", &client_policy::label)'),
     ]),
     ("a policy's digest does not see whom it asks, and in whom it trusts", [
         (SETTINGS, 'setting("when_offered", &server_policy::when_offered)',
-         'setting("when_offered", &server_policy::when_offered, apart)'),
+         'apart("when_offered", &server_policy::when_offered)'),
     ]),
     ("a client's scope does not see the credentials", [
         (CLIENT_SCOPE, ".settings(policy).add(credentials).add(connection).end();",

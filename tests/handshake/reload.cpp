@@ -307,7 +307,7 @@ TEST_CASE("server / replace / anything wrong -> an error, and everything as it w
     });
     check(errc::not_attached, "another server", [&](two_hosts&, auto& list) { list.push_back({others, asking()}); });
     check(errc::contradiction, "twice", [&](two_hosts& hosts, auto& list) { list.push_back({hosts.at_a, asking()}); });
-    check(errc::contradiction, "invalid_is_anonymous", [&](two_hosts& hosts, auto& list) {
+    check(errc::contradiction, "bad certificate", [&](two_hosts& hosts, auto& list) {
         auto policy = demanding();
         policy.when_offered = policy.when_offered.invalid_is_anonymous();
         list.push_back({hosts.at_b, policy});

@@ -3,7 +3,7 @@
 
 // SHA-256 over parts: scopes and digests of settings.
 
-#include "../../decide/describe.hpp"
+#include "../../describe.hpp"
 #include "handle.hpp"
 
 #include <array>

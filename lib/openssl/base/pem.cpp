@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pem.hpp"
 
+#include "../../names.hpp"
 #include "fence.hpp"
 
 #include <reqauth/error.hpp>
@@ -64,14 +65,7 @@ std::size_t marked(std::string_view letters, const std::string& begin_or_end, wa
     return count;
 }
 
-std::string_view name_of(wanted kinds) {
-    switch (kinds) {
-    case wanted::certificates: return "certificate";
-    case wanted::crls: return "CRL";
-    case wanted::certificates_and_crls: break;
-    }
-    return "certificate or CRL";
-}
+std::string_view name_of(wanted kinds) { return name_in({"certificate", "CRL", "certificate or CRL"}, kinds); }
 
 [[noreturn]] void malformed_block(std::string_view name, std::size_t place, const std::string& what) {
     throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what + drain_errors(),

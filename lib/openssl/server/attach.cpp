@@ -111,11 +111,7 @@ std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& poli
 void check_policy(const server_policy& policy) {
     const client_auth& auth = policy.when_offered;
     check_bounds(policy);
-    if (auth.asks() == client_auth::mode::require && auth.lets_invalid_pass())
-        throw error(errc::contradiction,
-                    "client_auth::require with invalid_is_anonymous would let in a client with a bad certificate and "
-                    "turn away one without",
-                    "take one of them out");
+    auth.check();
     // certificate_authorities has a length of two octets, and so have all extensions together.
     constexpr std::size_t most = 60000;
     if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "identity.hpp"
 
+#include "../../names.hpp"
 #include "../base/fence.hpp"
 #include "../base/pem.hpp"
 
@@ -120,15 +121,7 @@ bool flagged_peer::resumed() const noexcept { return who_->resumed; }
 bool flagged_peer::from_early_data() const noexcept { return who_->from_early_data; }
 
 std::string to_string(const subject_alt_name& name) {
-    using kind = subject_alt_name::kind;
-    switch (name.type) {
-    case kind::dns: return "DNS:" + name.value;
-    case kind::uri: return "URI:" + name.value;
-    case kind::email: return "email:" + name.value;
-    case kind::ip: return "IP:" + name.value;
-    case kind::other: break;
-    }
-    return "other:" + name.value;
+    return std::string(detail::name_in({"DNS:", "URI:", "email:", "IP:", "other:"}, name.type)) + name.value;
 }
 
 } // namespace reqauth

@@ -209,6 +209,12 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
     return std::make_shared<const trust_store>(std::move(trust));
 }
 
+template <class Change> std::shared_ptr<const trust_store> changed(const trust_store& from, Change&& change) {
+    trust_store more = from;
+    change(more);
+    return finished(std::move(more));
+}
+
 std::shared_ptr<const trust_store> finished(collected all, std::string_view name) {
     if (all.certificates.empty())
         throw error(errc::holds_nothing, std::string(name) + ": holds no certificate, only CRLs", "give the CAs too");
@@ -402,12 +408,9 @@ std::vector<std::string> trust_store::doubts() const {
 }
 
 int trust_store::purpose_id() const noexcept {
-    switch (purpose) {
-    case reqauth::purpose::client: break;
-    case reqauth::purpose::server: return X509_PURPOSE_SSL_SERVER;
-    case reqauth::purpose::any: return X509_PURPOSE_ANY;
-    }
-    return X509_PURPOSE_SSL_CLIENT;
+    return purpose == reqauth::purpose::any      ? X509_PURPOSE_ANY
+           : purpose == reqauth::purpose::server ? X509_PURPOSE_SSL_SERVER
+                                                 : X509_PURPOSE_SSL_CLIENT;
 }
 
 } // namespace detail
@@ -483,9 +486,7 @@ trust trust::with_crls_for_every_ca() const {
     if (store_->crls.empty())
         throw error(errc::contradiction, "with_crls_for_every_ca on trust without a CRL refuses everybody",
                     "add the CRLs first, with with_crls");
-    trust_store more = *store_;
-    more.crls_for_every_ca = true;
-    return trust(finished(std::move(more)));
+    return trust(changed(*store_, [](trust_settings& now) { now.crls_for_every_ca = true; }));
 }
 
 trust trust::with_pins(const std::vector<spki_pin>& pins) const {
@@ -498,38 +499,23 @@ trust trust::with_pins(const std::vector<spki_pin>& pins) const {
 }
 
 trust trust::with_depth(std::uint16_t most) const {
-    trust_store more = *store_;
-    more.depth = most;
-    return trust(finished(std::move(more)));
+    return trust(changed(*store_, [&](trust_settings& now) { now.depth = most; }));
 }
 
 trust trust::with_purpose(purpose what) const {
-    trust_store more = *store_;
-    more.purpose = what;
-    return trust(finished(std::move(more)));
+    return trust(changed(*store_, [&](trust_settings& now) { now.purpose = what; }));
 }
 
 trust trust::with_time(std::chrono::system_clock::time_point then) const {
-    trust_store more = *store_;
-    more.time = std::chrono::system_clock::to_time_t(then);
-    return trust(finished(std::move(more)));
+    return trust(changed(*store_, [&](trust_settings& now) { now.time = std::chrono::system_clock::to_time_t(then); }));
 }
 
 trust trust::with_partial_chains() const {
-    trust_store more = *store_;
-    more.partial_chains = true;
-    return trust(finished(std::move(more)));
+    return trust(changed(*store_, [](trust_settings& now) { now.partial_chains = true; }));
 }
 
 std::size_t trust::size() const noexcept { return store_->anchors.size(); }
 std::size_t trust::crl_count() const noexcept { return store_->crls.size(); }
 const std::array<std::uint8_t, 32>& trust::digest() const noexcept { return store_->digest; }
-
-trust::trust(std::shared_ptr<const detail::trust_store> store) noexcept : store_(std::move(store)) {}
-trust::trust(const trust&) noexcept = default;
-trust::trust(trust&&) noexcept = default;
-trust& trust::operator=(const trust&) noexcept = default;
-trust& trust::operator=(trust&&) noexcept = default;
-trust::~trust() = default;
 
 } // namespace reqauth

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "../../decide/describe.hpp"
+#include "../../describe.hpp"
 #include "../base/handle.hpp"
 
 #include <reqauth/trust.hpp>
@@ -54,7 +54,7 @@ struct trust_settings {
 };
 
 template <> inline constexpr auto description<trust_settings> = described<trust_settings>(
-    setting("anchors", &trust_settings::anchors), setting("certificates", &trust_settings::certificates, apart),
+    setting("anchors", &trust_settings::anchors), apart("certificates", &trust_settings::certificates),
     setting("crls", &trust_settings::crls), setting("pins", &trust_settings::pins),
     setting("depth", &trust_settings::depth), setting("time", &trust_settings::time),
     setting("purpose", &trust_settings::purpose), setting("partial_chains", &trust_settings::partial_chains),

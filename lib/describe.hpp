@@ -36,22 +36,20 @@ struct bounds {
     const char* rule = "";
 };
 
-/// apart is said of a field that is no part of the digest.
-inline constexpr struct not_in_digest {
-} apart;
-
 /// setting describes one field. `Decides`: it is part of the digest.
-template <class Struct, class Type, bool Decides> struct setting {
+template <class Struct, class Type, bool Decides = true> struct setting {
     constexpr setting(const char* called, Type Struct::*member, bounds allowed = {})
         : name(called), field(member), within(allowed) {}
-    constexpr setting(const char* called, Type Struct::*member, not_in_digest) : name(called), field(member) {}
     static constexpr bool decides = Decides;
     const char* name;
     Type Struct::*field;
-    bounds within = {};
+    bounds within;
 };
-template <class Struct, class Type> setting(const char*, Type Struct::*, bounds = {}) -> setting<Struct, Type, true>;
-template <class Struct, class Type> setting(const char*, Type Struct::*, not_in_digest) -> setting<Struct, Type, false>;
+
+/// apart describes a field that is no part of the digest.
+template <class Struct, class Type> constexpr auto apart(const char* called, Type Struct::*member) {
+    return setting<Struct, Type, false>(called, member);
+}
 
 /// same_field says whether two pointers are to the same field.
 template <class A, class B> constexpr bool same_field(A a, B b) {
@@ -73,8 +71,9 @@ consteval auto described(setting<Struct, Types, Decides>... each) {
 template <class Struct> inline constexpr auto description = nullptr;
 
 /// for_each_setting calls `visit(setting, value)` for each field.
-template <class Struct, class Visit> void for_each_setting(const Struct& settings, Visit&& visit) {
-    std::apply([&](const auto&... each) { (visit(each, settings.*each.field), ...); }, description<Struct>);
+template <class Struct, class Visit> void for_each_setting(Struct& settings, Visit&& visit) {
+    std::apply([&](const auto&... each) { (visit(each, settings.*each.field), ...); },
+               description<std::remove_const_t<Struct>>);
 }
 
 /// check_bounds throws error{out_of_range} where a field has a value that it cannot have.

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settings.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+namespace reqauth_settings {
+
+namespace {
+
+using reqauth::errc;
+
+template <class... Functions> struct overloaded : Functions... { using Functions::operator()...; };
+template <class... Functions> overloaded(Functions...) -> overloaded<Functions...>;
+
+bool same_word(std::string_view a, std::string_view b) {
+    const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return std::ranges::equal(a, b, {}, small, small);
+}
+
+// An error within is one about that setting.
+template <class Body> auto of_setting(std::size_t row, Body&& body) {
+    try {
+        return body();
+    } catch (const reqauth::error& failed) {
+        throw wrong(row, failed);
+    }
+}
+
+} // namespace
+
+std::string said(const settings& all, std::size_t row) {
+    return std::visit(overloaded{[&](const choice& of) { return std::string(all.*of.field ? of.yes : of.no); },
+                                 [&](const number& of) {
+                                     return all.*of.field == not_said ? std::string() : std::to_string(all.*of.field);
+                                 },
+                                 [&](const auto& of) { return all.*of.field; }},
+                      table[row].kind);
+}
+
+std::string takes(std::size_t row) {
+    return std::visit(
+        overloaded{[](const choice& of) { return of.yes + std::string(" or ") + of.no; },
+                   [](const number& of) { return of.what + std::string(", 0 to ") + std::to_string(of.most); },
+                   [](const path&) { return std::string("a path"); },
+                   [](const text&) { return std::string("a text"); }},
+        table[row].kind);
+}
+
+void set(settings& all, std::size_t row, std::string_view words) {
+    const bool taken =
+        std::visit(overloaded{[&](const choice& of) {
+                                  all.*of.field = same_word(words, of.yes);
+                                  return all.*of.field || same_word(words, of.no);
+                              },
+                              [&](const number& of) {
+                                  const char* end = words.data() + words.size();
+                                  const auto read = std::from_chars(words.data(), end, all.*of.field);
+                                  return read.ec == std::errc() && read.ptr == end && all.*of.field <= of.most;
+                              },
+                              [&](const auto& of) {
+                                  all.*of.field = words;
+                                  return true;
+                              }},
+                   table[row].kind);
+    if (!taken)
+        throw wrong(row,
+                    reqauth::error(errc::out_of_range, "takes " + takes(row) + ", not \"" + std::string(words) + '"'));
+}
+
+reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) {
+    if (!anchors)
+        anchors = of_setting(row("agents"), [&] {
+            std::error_code none;
+            if (all.agents.empty())
+                throw reqauth::error(errc::holds_nothing, "no CA of agents is given",
+                                     "name a PEM file or a directory with their CAs");
+            return std::filesystem::is_directory(all.agents, none) ? reqauth::trust::from_directory(all.agents)
+                                                                   : reqauth::trust::from_file(all.agents);
+        });
+    if (all.crl.empty()) return *anchors;
+    return of_setting(row("crl"), [&] { return anchors->with_crls_from_file(all.crl); });
+}
+
+reqauth::server_policy policy_of(const settings& all, const reqauth::trust& agents) {
+    const auto trust =
+        all.verify_depth != not_said ? agents.with_depth(static_cast<std::uint16_t>(all.verify_depth)) : agents;
+    reqauth::server_policy policy;
+    policy.when_offered =
+        all.missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);
+    if (all.invalid_continues) policy.when_offered = policy.when_offered.invalid_is_anonymous();
+    of_setting(row("invalid"), [&] { policy.when_offered.check(); });
+    policy.ca_names = all.ca_names;
+    policy.beside_customers = true;
+    policy.beside_required = all.beside_required;
+    return policy;
+}
+
+reqauth::server_options options_of(const settings& all) {
+    reqauth::server_options options;
+    options.max_session_age = std::chrono::seconds(all.session_age);
+    options.label = all.label;
+    options.flag = static_cast<reqauth::flag_number>(all.flag);
+    options.extension = static_cast<reqauth::extension_type>(all.extension);
+    return options;
+}
+
+} // namespace reqauth_settings

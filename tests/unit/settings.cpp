@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of a server's settings: each row sets its own field, within its bounds, and one wording says what is wrong.
+
+#include "catch.hpp"
+
+#include "settings/settings.hpp"
+#include "support/pki.hpp"
+
+using namespace reqauth_settings;
+
+namespace {
+
+/// wrong_with gives what() of the error that a call throws, and checks that it is about that row.
+template <class Call> std::string wrong_with(std::size_t of, reqauth::errc code, Call&& call) {
+    try {
+        call();
+    } catch (const wrong& failed) {
+        CHECK(failed.setting == of);
+        CHECK(failed.code() == code);
+        return failed.what();
+    }
+    FAIL("nothing was thrown");
+    return {};
+}
+
+/// words gives some that a row takes, other than what it has.
+std::vector<std::string> words(const setting& of) {
+    if (const auto* two = std::get_if<choice>(&of.kind)) return {two->yes, two->no};
+    if (const auto* counted = std::get_if<number>(&of.kind)) return {"0", "7", std::to_string(counted->most)};
+    return {"a", "/b c"};
+}
+
+} // namespace
+
+TEST_CASE("settings / set / every row -> says what it was set to, and no other row does", "[unit]") {
+    for (std::size_t row = 0; row < std::size(table); ++row)
+        for (const std::string& word : words(table[row])) {
+            CAPTURE(table[row].name, word);
+            settings all;
+            set(all, row, word);
+            CHECK(said(all, row) == word);
+            for (std::size_t other = 0; other < std::size(table); ++other)
+                if (other != row) CHECK(said(all, other) == said({}, other));
+        }
+}
+
+TEST_CASE("settings / set / a word or number that is none, or out of its bounds -> what the setting takes", "[unit]") {
+    settings all;
+    for (const char* bad : {"", "-1", "2040", "80x", " 80", "eighty", "99999999999999999999"}) {
+        CAPTURE(bad);
+        CHECK(wrong_with(row("flag"), reqauth::errc::out_of_range, [&] { set(all, row("flag"), bad); }) ==
+              "takes the flag's number, 0 to 2039, not \"" + std::string(bad) + '"');
+    }
+    CHECK(wrong_with(row("missing"), reqauth::errc::out_of_range, [&] { set(all, row("missing"), "perhaps"); }) ==
+          "takes fail or continue, not \"perhaps\"");
+    set(all, row("missing"), "FAIL");
+    CHECK(all.missing_fails);
+    CHECK_THROWS(set(all, row("extension"), "65536"));
+    CHECK_THROWS(set(all, row("session_age"), "604801"));
+    CHECK_THROWS(set(all, row("verify_depth"), "101"));
+}
+
+TEST_CASE("settings / policy_of, options_of / as said -> the library's settings, with its defaults", "[unit]") {
+    const auto agents = reqauth::trust::from_pem(support::pem(*support::the_cast().agents_ca.certificate));
+    const auto plain = policy_of({}, agents);
+    CHECK(plain.when_offered.asks() == reqauth::client_auth::mode::request);
+    CHECK(plain.when_offered.agents()->digest() == agents.digest());
+    CHECK_FALSE(plain.when_offered.lets_invalid_pass());
+    CHECK(plain.ca_names);
+    CHECK(plain.beside_customers);
+    CHECK_FALSE(plain.beside_required);
+    const reqauth::server_options defaults;
+    CHECK(options_of({}).max_session_age == defaults.max_session_age);
+    CHECK(options_of({}).flag == defaults.flag);
+    CHECK(options_of({}).extension == defaults.extension);
+
+    settings all;
+    for (const auto& [which, word] : {std::pair(row("missing"), "fail"),
+                                      {row("ca_names"), "off"},
+                                      {row("flag"), "9"},
+                                      {row("verify_depth"), "3"},
+                                      {row("beside_required"), "on"},
+                                      {row("label"), "x"}})
+        set(all, which, word);
+    const auto other = policy_of(all, agents);
+    CHECK(other.when_offered.asks() == reqauth::client_auth::mode::require);
+    CHECK(other.when_offered.agents()->digest() == agents.with_depth(3).digest());
+    CHECK_FALSE(other.ca_names);
+    CHECK(other.beside_required);
+    CHECK(options_of(all).flag == 9);
+    CHECK(options_of(all).label == "x");
+    set(all, row("invalid"), "continue");
+    CHECK(wrong_with(row("invalid"), reqauth::errc::contradiction, [&] {
+              (void)policy_of(all, agents);
+          }).find("take one of the two out") != std::string::npos);
+}
+
+TEST_CASE("settings / load / none, missing -> an error about that setting, with the file", "[unit]") {
+    settings all;
+    (void)wrong_with(row("agents"), reqauth::errc::holds_nothing, [&] { (void)load(all); });
+    all.agents = "/nowhere/ca.pem";
+    CHECK(wrong_with(row("agents"), reqauth::errc::unreadable, [&] { (void)load(all); }).find("/nowhere/ca.pem") == 0);
+    all.crl = "/nowhere/crl.pem";
+    const auto agents = reqauth::trust::from_pem(support::pem(*support::the_cast().agents_ca.certificate));
+    CHECK(wrong_with(row("crl"), reqauth::errc::unreadable, [&] {
+              (void)load(all, agents);
+          }).find("/nowhere/crl.pem") == 0);
+}
