@@ -14,7 +14,7 @@ struct visitor {
 };
 
 /// asked_host is the host of a request: a server {}, or a virtual host.
-struct asked_host {
+struct asked_host { // NOLINT(cppcoreguidelines-pro-type-member-init): whoever makes one says each
     bool elsewhere; ///< it is not that of the handshake, whatever the two have in common
     bool requires_customer;
     bool agents_beside; ///< verified agents come in although it requires a customer

@@ -83,7 +83,7 @@ public:
     [[nodiscard]] static token_claims from_introspection(std::string_view json);
     /// bound_by takes the members of a `cnf`; unbound is a token that has none.
     [[nodiscard]] static token_claims bound_by(const confirmation& cnf);
-    [[nodiscard]] static token_claims unbound() { return token_claims(); }
+    [[nodiscard]] static token_claims unbound() { return {}; }
 
 private:
     friend struct detail::access;

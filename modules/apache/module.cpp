@@ -40,6 +40,7 @@ void register_hooks(apr_pool_t* pool) {
 } // namespace
 
 // "module" alone begins a C++20 module to clang.
+// NOLINTNEXTLINE(cppcoreguidelines-interfaces-global-init): the compiler makes both
 module_struct reqauth_module = {STANDARD20_MODULE_STUFF,
                                 reqauth_apache::create_place_settings,
                                 reqauth_apache::merge_place_settings,
