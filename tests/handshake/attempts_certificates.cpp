@@ -358,9 +358,9 @@ TEST_CASE("trust / settings at their ends -> as they say", "[handshake][attempt]
     CHECK(meet(copy, agent).as == "flagged CN=crawler.example");
     CHECK(copy.digest() == agents().digest());
     for (X509_VERIFY_PARAM* all = X509_STORE_get0_param(store.get());
-         const unsigned long flag :
-         {X509_V_FLAG_NO_CHECK_TIME, X509_V_FLAG_IGNORE_CRITICAL, X509_V_FLAG_ALLOW_PROXY_CERTS, X509_V_FLAG_USE_DELTAS,
-          X509_V_FLAG_POLICY_CHECK, X509_V_FLAG_X509_STRICT, X509_V_FLAG_SUITEB_128_LOS}) {
+         const unsigned long flag : std::initializer_list<unsigned long>{
+             X509_V_FLAG_NO_CHECK_TIME, X509_V_FLAG_IGNORE_CRITICAL, X509_V_FLAG_ALLOW_PROXY_CERTS,
+             X509_V_FLAG_USE_DELTAS, X509_V_FLAG_POLICY_CHECK, X509_V_FLAG_X509_STRICT, X509_V_FLAG_SUITEB_128_LOS}) {
         CAPTURE(flag);
         X509_VERIFY_PARAM_clear_flags(all, ~0UL);
         X509_VERIFY_PARAM_set_flags(all, flag);
