@@ -6,7 +6,6 @@
 
 #include <reqauth/error.hpp>
 
-#include <algorithm>
 #include <vector>
 
 namespace reqauth {
@@ -62,7 +61,6 @@ client_cert client_cert_of_customer(const SSL& ssl, const client_cert_options& o
     // What an earlier handshake of the SSL verified is not this one's chain.
     const STACK_OF(X509)* verified = SSL_session_reused(&ssl) == 1 ? nullptr : SSL_get0_verified_chain(&ssl);
     std::vector<X509*> chain;
-    chain.reserve(static_cast<std::size_t>(std::max(sk_X509_num(verified), 0)));
     for (int i = 0; i < sk_X509_num(verified); ++i) chain.push_back(sk_X509_value(verified, i));
     return fields_of(authenticated_by::application, *leaf, chain, options);
 }

@@ -332,10 +332,10 @@ int print_session(BIO* out, std::FILE* file, const SSL_SESSION* session) {
     };
     constexpr std::string_view names = "Verify return code: ";
     const auto at = text.find(names);
-    if (at == text.npos) return write(text) ? 1 : 0;
+    if (at == std::string_view::npos) return write(text) ? 1 : 0;
     const auto end = text.find('\n', at);
     return write(text.substr(0, at + names.size())) && write("0 (ok)") &&
-                   write(end != text.npos ? text.substr(end) : std::string_view())
+                   write(end != std::string_view::npos ? text.substr(end) : std::string_view())
                ? 1
                : 0;
 }

@@ -47,7 +47,7 @@ std::atomic<std::uint64_t> places[places_size];
 
 template <class Visit> void visit_places(std::uint64_t place, Visit visit) {
     constexpr int most = 16;
-    const std::size_t begin = static_cast<std::size_t>(place * 0x9e3779b97f4a7c15U >> 52U);
+    const auto begin = static_cast<std::size_t>(place * 0x9e3779b97f4a7c15U >> 52U);
     for (std::size_t i = 0; i < most; ++i)
         if (visit(places[(begin + i) % places_size])) return;
 }
@@ -186,7 +186,7 @@ void stand_in() {
                 return wanted->protection >= 0 ? 1 : 0;
             },
             &at);
-        auto* begin = reinterpret_cast<void*>(at.address / page * page);
+        auto* begin = reinterpret_cast<void*>(at.address / page * page); // NOLINT(performance-no-int-to-ptr): a page
         const std::size_t size = at.address % page + sizeof *symbol;
         if (at.protection < 0 || mprotect(begin, size, at.protection | PROT_WRITE) != 0) continue;
         symbol->st_value = reinterpret_cast<std::uintptr_t>(own) - libssl->l_addr;

@@ -9,8 +9,7 @@
 
 #include <openssl/types.h>
 
-#include <errno.h>
-
+#include <cerrno>
 #include <cstddef>
 #include <cstdio>
 

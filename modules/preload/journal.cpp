@@ -8,8 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <openssl/ssl.h>
 
-#include <errno.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 using json = nlohmann::ordered_json;
 

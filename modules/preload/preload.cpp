@@ -12,11 +12,11 @@
 #include <openssl/ssl.h>
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <cerrno>
 #include <cstdarg>
 
 #define TEXT_OF(value) #value
@@ -167,6 +167,7 @@ __attribute__((constructor)) void begin() {
     verbose = all != nullptr && std::strstr(all, "\"verbose\":true") != nullptr;
     const char* where = std::getenv(tally_variable);
     int file = -1;
+    // NOLINTNEXTLINE(cert-err34-c): reqauth-exec wrote it
     if (where != nullptr && std::sscanf(where, "%d:%d", &first_process, &file) == 2)
         counts = find_tally(first_process, file);
     if (learn_functions()) load_once();
@@ -210,8 +211,9 @@ void say(const char* format, ...) {
     va_start(arguments, format);
     std::vsnprintf(text + start, sizeof text - static_cast<std::size_t>(start) - 1, format, arguments);
     va_end(arguments);
-    std::strcat(text, "\n");
-    (void)!write(STDERR_FILENO, text, std::strlen(text));
+    const std::size_t end = std::strlen(text);
+    text[end] = '\n';
+    (void)!write(STDERR_FILENO, text, end + 1);
     errno = before;
 }
 
@@ -308,12 +310,13 @@ REQAUTH_EXPORT int SSL_SESSION_set1_ticket_appdata(SSL_SESSION* session, const v
     const void* mark = found.who == caller::anybody ? mark_of(session) : nullptr;
     if (mark == nullptr) return set(session, data, size);
     if (size > SIZE_MAX - mark_octets) return 0;
+    // NOLINTNEXTLINE(cppcoreguidelines-no-malloc): there is no C++ library
     auto* both = static_cast<char*>(std::malloc(mark_octets + size));
     if (both == nullptr) return 0;
     std::memcpy(both, mark, mark_octets);
     if (data != nullptr && size > 0) std::memcpy(both + mark_octets, data, size);
     const int done = set(session, both, mark_octets + (data != nullptr ? size : 0));
-    std::free(both);
+    std::free(both); // NOLINT(cppcoreguidelines-no-malloc)
     return done;
 }
 

@@ -18,7 +18,7 @@ const char* file_name(const char* path);
 const void* base_of(const void* address);
 
 /// The libssl that this was built for, as "libssl.so.3".
-extern const char known_libssl[];
+extern const char known_libssl[]; // NOLINT(bugprone-dynamic-static-initializers): the compiler makes it
 
 /// learn_functions finds those of that libssl, and says whether it is loaded.
 bool learn_functions();

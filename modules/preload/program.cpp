@@ -74,6 +74,7 @@ elf examine(const fs::path& file) {
     const std::string programs = read(header.e_phoff, std::uint64_t{header.e_phnum} * sizeof(ElfW(Phdr)));
     for (std::size_t i = 0; i < header.e_phnum; ++i) {
         const auto one = object_at<ElfW(Phdr)>(programs, i * sizeof(ElfW(Phdr)));
+        // NOLINTNEXTLINE(readability-redundant-string-cstr): to its NUL
         if (one.p_type == PT_INTERP) what.loader = read(one.p_offset, one.p_filesz).c_str();
     }
     const std::string sections = read(header.e_shoff, std::uint64_t{header.e_shnum} * sizeof(ElfW(Shdr)));
@@ -186,7 +187,7 @@ fs::path found(const std::string& name) {
     const char* path = std::getenv("PATH");
     std::istringstream folders(path != nullptr ? path : "/bin:/usr/bin");
     for (std::string folder; std::getline(folders, folder, ':');) {
-        const fs::path file = fs::path(folder.empty() ? "." : folder) / name;
+        fs::path file = fs::path(folder.empty() ? "." : folder) / name;
         if (is_executable(file)) return file;
     }
     throw not_possible(not_found, name + " is not in the PATH; look at the name after --");

@@ -40,7 +40,7 @@ bool is_certificate(std::string_view name) { return name == PEM_STRING_X509 || n
 
 std::size_t occurrences(std::string_view text, std::string_view word) {
     std::size_t count = 0;
-    for (auto at = text.find(word); at != text.npos; at = text.find(word, at + word.size())) ++count;
+    for (auto at = text.find(word); at != std::string_view::npos; at = text.find(word, at + word.size())) ++count;
     return count;
 }
 

@@ -50,7 +50,8 @@ int give_passphrase(char* into, int size, int, void* argument) {
         }
         if (!passphrase || passphrase->size() > static_cast<std::size_t>(size)) return -1;
         const std::size_t size_given = passphrase->size();
-        std::memcpy(into, passphrase->data(), size_given);
+        std::memcpy(into, passphrase->data(),
+                    size_given); // NOLINT(bugprone-not-null-terminated-result): a length is given
         OPENSSL_cleanse(passphrase->data(), size_given);
         return static_cast<int>(size_given);
     });
@@ -59,7 +60,7 @@ int give_passphrase(char* into, int size, int, void* argument) {
 /// without_pin is a URI, or a text with one, as messages have it. OpenSSL's own words quote URIs in full.
 std::string without_pin(std::string uri) {
     constexpr std::string_view attribute = "pin-value=";
-    for (auto at = uri.find(attribute); at != uri.npos; at = uri.find(attribute, at + attribute.size())) {
+    for (auto at = uri.find(attribute); at != std::string::npos; at = uri.find(attribute, at + attribute.size())) {
         const auto begin = at + attribute.size();
         uri.replace(begin, std::min(uri.find_first_of("&;?", begin), uri.size()) - begin, "...");
     }
@@ -95,7 +96,7 @@ pkey_handle key_from_file(const std::filesystem::path& file, const credential_op
     pkey_handle key(in == nullptr ? nullptr
                                   : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request,
                                                                options.scope.libctx, options.scope.properties));
-    const bool there_is_one = pem.find("PRIVATE KEY-----") != pem.npos;
+    const bool there_is_one = pem.find("PRIVATE KEY-----") != std::string::npos;
     OPENSSL_cleanse(pem.data(), pem.size());
     if (key == nullptr) key_failed(request, there_is_one);
     return key;
@@ -132,7 +133,7 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
 //= RCA-7
 std::string checked_provider(const EVP_PKEY* key, const std::string& what, const credential_options& options) {
     const OSSL_PROVIDER* provider = EVP_PKEY_get0_provider(key);
-    const std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "legacy";
+    std::string name = provider != nullptr ? OSSL_PROVIDER_get0_name(provider) : "legacy";
     if (std::ranges::find(options.providers, name) != options.providers.end()) return name;
     throw error(errc::provider,
                 what + ": the key is in " + (provider != nullptr ? "provider \"" + name + "\"" : "no provider") +
