@@ -16,40 +16,51 @@ import tempfile
 import threading
 import traceback
 
-SERVER, CLIENT = sys.argv[1:3]
+BUILD = os.path.abspath(os.environ.get('REQAUTH_BUILD') or os.path.join(os.path.dirname(__file__), '..', '..', 'build'))
+
+
+def built(name):
+    """What scripts/setup has built, by its place in the build's folder."""
+    return os.path.join(BUILD, *name.split('/'))
+
+
+BY_PYTEST = 'pytest' in sys.modules
+SERVER, CLIENT = (built('examples/reqauth-server'), built('examples/reqauth-client')) if BY_PYTEST else sys.argv[1:3]
 PATIENCE = 60  # seconds, only so that a hang fails: nothing here asserts a time
 checks = failures = 0
 
 
 def check(what, holds, seen=''):
     global checks, failures
+    if BY_PYTEST:
+        assert holds, (what, seen)
+        return
     checks += 1
     if not holds:
         failures += 1
         print(f'FAILED: {what}\n        {seen}', flush=True)
 
 
-def same(what, got, **wanted):
+def same(*seen, **wanted):
     """Checks members of a JSON line."""
+    __tracebackhide__ = True
+    got = seen[-1]
     for name, value in wanted.items():
         name = {'x5t': 'x5t#S256'}.get(name, name)
-        check(f'{what}: {name} is {value!r}', name in got and got[name] == value, got)
+        if BY_PYTEST:
+            assert name in got and got[name] == value, f'{name} is not {value!r}: {got}'
+        else:
+            check(f'{seen[0]}: {name} is {value!r}', name in got and got[name] == value, got)
 
 
 @functools.cache
 def two_openssls(program):
-    """Says whether a program loads two, with the reason printed: a library of its that was built with an earlier OpenSSL
-    brings that along, and what one makes is nothing to the other."""
+    """Why a program that loads two is of no use, or None: a library of its that was built with an earlier OpenSSL brings that
+    along, and what one makes is nothing to the other."""
     listed = subprocess.run(['ldd', program], capture_output=True, timeout=PATIENCE).stdout.decode()
     found = sorted({word for word in listed.split() if word.startswith('libssl.so') or word.startswith('libcrypto.so')})
     versions = {word.partition('.so')[2] for word in found}
-    if len(versions) > 1:
-        print(f'skipped: {os.path.basename(program)}: it loads two OpenSSLs ({", ".join(found)})', flush=True)
-    return len(versions) > 1
-
-
-if any([two_openssls(program) for program in (SERVER, CLIENT)]):
-    sys.exit(77)
+    return f'{os.path.basename(program)} loads two OpenSSLs ({", ".join(found)})' if len(versions) > 1 else None
 
 
 # A PKI, by the openssl program: with options that 3.0 to 4.0 have, and no word of a configuration that came with it.
@@ -73,21 +84,6 @@ def openssl(*arguments):
         raise RuntimeError(f'openssl {" ".join(arguments)}: {done.stderr.decode()}')
 
 
-write('pki.conf', b'''[req]
-distinguished_name = subject
-string_mask = utf8only
-[subject]
-[ca]
-database = pki.index
-serial = pki.serial
-new_certs_dir = .
-default_md = sha256
-policy = any
-[any]
-countryName = optional
-organizationName = optional
-commonName = optional
-''')
 EC, RSA = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'), ('-newkey', 'rsa:2048')
 CA = ('basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign')  # Python from 3.13 on wants the second too
 
@@ -135,17 +131,40 @@ def revocation_list(name, issuer, *revoked):
     return path(name)
 
 
-for ca in ('servers', 'bots', 'customers', 'others'):
-    authority(ca)
-leaf('server', '/CN=localhost', 'servers', 'DNS:localhost,IP:127.0.0.1,IP:::1')
-leaf('crawler', '/CN=crawler.example', 'bots', 'DNS:crawler.example,URI:https://crawler.example/bot,IP:192.0.2.1')
-leaf('customer', '/CN=customer.example', 'customers', 'DNS:customer.example,IP:192.0.2.2')
-leaf('impostor', '/CN=crawler.example', 'others', 'DNS:crawler.example')
-leaf('hostile', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'bots', 'DNS:<script>"')
-leaf('hostile-customer', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'customers', 'DNS:<script>"')
-openssl('ec', '-in', 'crawler.key', '-aes128', '-passout', 'pass:secret', '-out', 'encrypted.key')
-write('empty.pem', b'')
-write('noise.pem', b'not a certificate\n')
+def make_pki():
+    write('pki.conf', b'''[req]
+distinguished_name = subject
+string_mask = utf8only
+[subject]
+[ca]
+database = pki.index
+serial = pki.serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+[any]
+countryName = optional
+organizationName = optional
+commonName = optional
+''')
+    for ca in ('servers', 'bots', 'customers', 'others'):
+        authority(ca)
+    leaf('server', '/CN=localhost', 'servers', 'DNS:localhost,IP:127.0.0.1,IP:::1')
+    leaf('crawler', '/CN=crawler.example', 'bots', 'DNS:crawler.example,URI:https://crawler.example/bot,IP:192.0.2.1')
+    leaf('customer', '/CN=customer.example', 'customers', 'DNS:customer.example,IP:192.0.2.2')
+    leaf('impostor', '/CN=crawler.example', 'others', 'DNS:crawler.example')
+    leaf('hostile', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'bots', 'DNS:<script>"')
+    leaf('hostile-customer', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'customers', 'DNS:<script>"')
+    openssl('ec', '-in', 'crawler.key', '-aes128', '-passout', 'pass:secret', '-out', 'encrypted.key')
+    write('empty.pem', b'')
+    write('noise.pem', b'not a certificate\n')
+
+
+if not BY_PYTEST:
+    if reasons := [reason for reason in map(two_openssls, (SERVER, CLIENT)) if reason]:
+        print(f'skipped: {reasons[0]}', flush=True)
+        sys.exit(77)
+    make_pki()
 
 
 def own(name):

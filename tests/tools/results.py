@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what Catch2's xml reporter wrote: which test cases ran, and how they ended.
+"""Reads what Catch2's xml reporter wrote, or pytest's junit: which test cases ran, and how they ended.
 
-The xml reporter and not the junit one: it names the tags of each test case, gives one verdict per test
+Catch2's xml reporter and not its junit one: it names the tags of each test case, gives one verdict per test
 case where junit gives one per section, and writes as it goes, so that a crash names its test.
 """
 
@@ -56,6 +56,17 @@ class Case:
             self.failures.append("it asserts nothing, or a section of it does not")
 
 
+class PytestCase:
+    """One test of pytest; a row of a table is one."""
+
+    def __init__(self, element):
+        self.name, self.place, self.tags = element.get("name"), element.get("classname"), []
+        said = {each.tag: each.get("message") for each in element}
+        self.failures = [said[kind] for kind in ("failure", "error") if kind in said]
+        self.skipped = said.get("skipped")
+        self.passed = not self.failures and self.skipped is None
+
+
 def failure(node, kind, text, notes):
     return f"{node.get('filename')}:{node.get('line')}: {kind}: {text}" + "".join(f"\n    with {n}" for n in notes)
 
@@ -71,7 +82,9 @@ def read(path):
                 current.finish(element)
                 cases.append(current)
                 current = None
-            elif element.tag in ("Catch", "Catch2TestRun") and event == "end":
+            elif element.tag == "testcase" and event == "end":
+                cases.append(PytestCase(element))
+            elif element.tag in ("Catch", "Catch2TestRun", "testsuites") and event == "end":
                 ended = True
     except (OSError, ET.ParseError):
         pass

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every test in Python has: the PKI, what it may need of the machine, and a count of what was asserted."""
+import os
+import re
+
+import pytest
+
+pytest.register_assert_rewrite('running')
+import running  # noqa: E402
+
+checks = 0
+
+
+def pytest_assertion_pass():
+    global checks
+    checks += 1
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """After pytest's own words: each reason for which something was skipped, and the count."""
+    yield
+    seen = session.config.pluginmanager.get_plugin('terminalreporter').stats
+    skipped = {f'skipped: {re.sub(r".*::|.*/|[[].*", "", each.nodeid)}: {each.longrepr[2].removeprefix("Skipped: ")}': None
+               for each in seen.get('skipped', ())}
+    print(*skipped, sep='\n', end='\n' if skipped else '')
+    failed = len(seen.get('failed', ())) + len(seen.get('error', ()))
+    if skipped and not failed and 'passed' not in seen:
+        session.exitstatus = 77
+    print(f'{checks + failed} checks, {failed} failed')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def pki():
+    """The certificates that running.py names, made once."""
+    for program in (running.SERVER, running.CLIENT):
+        if reason := running.two_openssls(program):
+            pytest.skip(reason)
+    running.make_pki()
+
+
+@pytest.fixture
+def terminal():
+    """For what needs a pseudo-terminal."""
+    try:
+        for end in os.openpty():
+            os.close(end)
+    except OSError as why:
+        pytest.skip(f'no pseudo-terminal can be had ({why.strerror}): is /dev/pts mounted?')
