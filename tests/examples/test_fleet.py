@@ -1,21 +1,14 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Three reqauth-servers with one ticket key behind one address: what resumes where, and what a reload of one changes.
-
-    fleet SERVER CLIENT [PART...]
-
-Prints what did not hold, and how many checks ran.
-"""
+"""Three reqauth-servers with one ticket key behind one address: what resumes where, and what a reload of one changes."""
 import contextlib
 import os
+import signal
 import socket
-import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
-sys.dont_write_bytecode = True
-from running import *  # noqa: E402, F403
+from running import PATIENCE, Server, client, keeping, octets_of, own, path, presenting, same, write
 
-write('ticket.keys', os.urandom(80))
 AGENTS = ('bots', 'others')  # the CAs of agents; impostor is an agent here
 NODES = 3
 
@@ -30,6 +23,7 @@ class Fleet:
 
     def __init__(self, *options):
         self.options = options
+        write('ticket.keys', os.urandom(80))
         self.nodes = [self.start(node) for node in range(NODES)]
         self.turn = 0
         self.listener = socket.create_server(('127.0.0.1', 0))
@@ -59,20 +53,20 @@ class Fleet:
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
-    def visit(self, what, *options):
+    def visit(self, *options):
         """One visit through the address: the node, the client's line, the node's line."""
         node = self.turn % NODES
         ran = client(self, *options)
-        check(f'{what}: the client exits with 0', ran.status == 0, (ran.out, ran.err))
+        assert ran.status == 0, (ran.out, ran.err)
         return node, ran.line, self.nodes[node].line()
 
-    def round(self, what, name, *options, resumed, keep=False, **wanted):
+    def round(self, name, *options, resumed, keep=False, **wanted):
         """A visit to each node, with the session `name`; `resumed` has the nodes where it resumes."""
         for _ in range(NODES):
-            node, mine, theirs = self.visit(what, *(keeping(name) if keep else presenting(name)), *options)
+            node, mine, theirs = self.visit(*(keeping(name) if keep else presenting(name)), *options)
             for line in (mine, theirs):
-                same(f'{what}, node {node}', line, ok=True, resumed=node in resumed)
-            same(f'{what}, node {node}', theirs, **wanted.get('at', {}).get(node, wanted['seen']))
+                same(line, ok=True, resumed=node in resumed)
+            same(theirs, **wanted.get('at', {}).get(node, wanted['seen']))
 
     def __enter__(self):
         return self
@@ -92,42 +86,42 @@ CRAWLER, PARTNER = own('crawler'), own('impostor')
 VISITOR = {'offered': False, 'outcome': 'not_offered', 'certificate': 'not_requested', 'trust': None}
 
 
-def one_session_everywhere():
+def test_one_session_everywhere():
     with Fleet() as fleet:
         for name, options, seen in (('crawler', CRAWLER, agent()), ('partner', PARTNER, agent()), ('visitor', [], VISITOR)):
-            node, mine, theirs = fleet.visit(f'a first visit of a {name}', '--session-out', path(name), *options)
-            same(f'a first visit of a {name}', theirs, resumed=False, **seen)
-            same(f'a first visit of a {name}', mine, resumed=False)
-            fleet.round(f'one session of a {name}', name, *options, resumed=EVERY, seen=seen)
-            fleet.round(f'the sessions of a {name}, one after the other', name, *options, resumed=EVERY, seen=seen, keep=True)
+            node, mine, theirs = fleet.visit('--session-out', path(name), *options)
+            same(theirs, resumed=False, **seen)
+            same(mine, resumed=False)
+            fleet.round(name, *options, resumed=EVERY, seen=seen)
+            fleet.round(name, *options, resumed=EVERY, seen=seen, keep=True)
 
         # One node no longer trusts the partners' CA. It asks again; the policy lets who has no good certificate in as a
         # guest, and the client keeps back one that the server has not named.
         trust(1, 'bots')
-        same('a reload of one node', fleet.nodes[1].hang_up(), event='reload', ok=True, error=None)
+        same(fleet.nodes[1].hang_up(), event='reload', ok=True, error=None)
         guest = {'offered': True, 'outcome': 'accepted', 'certificate': 'empty', 'reason': 'empty', 'trust': None, 'subject': None}
-        fleet.round('a partner', 'partner', *PARTNER, resumed={0, 2}, seen=agent(), at={1: guest})
-        fleet.round('a crawler', 'crawler', *CRAWLER, resumed={0, 2}, seen=agent())
-        fleet.round('a visitor', 'visitor', resumed=EVERY, seen=VISITOR)
-        fleet.round('a partner without its certificate', 'partner', '--offer', 'always', resumed={0, 2}, seen=agent(), at={1: guest})
+        fleet.round('partner', *PARTNER, resumed={0, 2}, seen=agent(), at={1: guest})
+        fleet.round('crawler', *CRAWLER, resumed={0, 2}, seen=agent())
+        fleet.round('visitor', resumed=EVERY, seen=VISITOR)
+        fleet.round('partner', '--offer', 'always', resumed={0, 2}, seen=agent(), at={1: guest})
 
         # A node that dies, and one that takes its place.
         fleet.nodes[2].process.kill()
         fleet.nodes[2].process.wait(PATIENCE)
         fleet.nodes[2] = fleet.start(2)
-        fleet.round('after a node was replaced', 'crawler', *CRAWLER, resumed={0, 2}, seen=agent())
+        fleet.round('crawler', *CRAWLER, resumed={0, 2}, seen=agent())
 
-        # The others follow: one trust again, and a session of each goes on at all.
+        # The others follow. The sessions from before do not go on; with one trust again a new one does at all.
         for node in (0, 2):
             trust(node, 'bots')
-            same('a reload of the others', fleet.nodes[node].hang_up(), ok=True)
-        fleet.round('with the session from before', 'partner', *PARTNER, resumed=set(), seen=guest)
-        fleet.round('with the session from before', 'crawler', *CRAWLER, resumed=set(), seen=agent())
-        fleet.visit('a new session', '--session-out', path('crawler'), *CRAWLER)
-        fleet.round('one trust again', 'crawler', *CRAWLER, resumed=EVERY, seen=agent())
+            same(fleet.nodes[node].hang_up(), ok=True)
+        fleet.round('partner', *PARTNER, resumed=set(), seen=guest)
+        fleet.round('crawler', *CRAWLER, resumed=set(), seen=agent())
+        fleet.visit('--session-out', path('crawler'), *CRAWLER)
+        fleet.round('crawler', *CRAWLER, resumed=EVERY, seen=agent())
 
 
-def nothing_fails_while_nodes_reload():
+def test_nothing_fails_while_nodes_reload():
     with Fleet() as fleet:
         crowd, visits = 4, 12
         done = threading.Event()
@@ -135,7 +129,7 @@ def nothing_fails_while_nodes_reload():
         def come_back(number):
             for _ in range(visits):
                 ran = client(fleet, *keeping(f'crowd-{number}'), *(CRAWLER if number % 2 else []))
-                check('a client of a fleet that reloads', ran.status == 0 and ran.line['ok'], (ran.out, ran.err))
+                assert ran.status == 0 and ran.line['ok'], (ran.out, ran.err)
 
         def reload():
             number = 0
@@ -144,14 +138,13 @@ def nothing_fails_while_nodes_reload():
                 trust(node, *(AGENTS if number % 2 else ('bots',)))
                 fleet.nodes[node].process.send_signal(signal.SIGHUP)
 
-        clients = [threading.Thread(target=come_back, args=(number,)) for number in range(crowd)]
-        reloads = threading.Thread(target=reload)
+        with ThreadPoolExecutor(crowd + 1) as pool:
+            reloads = pool.submit(reload)
+            clients = [pool.submit(come_back, number) for number in range(crowd)]
+            wait(clients)
+            done.set()
         for each in (*clients, reloads):
-            each.start()
-        for each in clients:
-            each.join()
-        done.set()
-        reloads.join()
+            each.result()
         seen, reloaded = [], 0
         for node in fleet.nodes:
             node.end()
@@ -162,25 +155,22 @@ def nothing_fails_while_nodes_reload():
                         seen.append(line)
                     else:  # a node that reads a file while it is written keeps what it has
                         reloaded += line['ok']
-        check('nodes reloaded meanwhile', reloaded > 0)
-        check('each visit has its line', len(seen) == crowd * visits, len(seen))
+        assert reloaded > 0, 'nodes reloaded meanwhile'
+        assert len(seen) == crowd * visits, 'each visit has its line'
         for line in seen:
             wanted = agent() if line['offered'] else VISITOR
-            same('a client of a fleet that reloads', line, ok=True, **wanted)
+            same(line, ok=True, **wanted)
         visitors = [line['resumed'] for line in seen if not line['offered']]
-        check('half of them are visitors', len(visitors) == crowd * visits // 2, seen)
-        check('a reload is nothing to a visitor: each comes back', sum(visitors) == len(visitors) - crowd // 2, visitors)
+        assert len(visitors) == crowd * visits // 2, ('half of them are visitors', seen)
+        assert sum(visitors) == len(visitors) - crowd // 2, 'a reload is nothing to a visitor: each comes back'
 
 
-def early_data_stays_at_home():
+def test_early_data_stays_at_home():
     """With early data a session is kept where it was made: it resumes there, and elsewhere a full handshake follows."""
     question = 'GET /debug HTTP/1.1\r\nHost: x\r\n\r\n'
     with Fleet('--early-data', '1000') as fleet:
-        home, _, _ = fleet.visit('a first visit', '--session-out', path('early'), *CRAWLER)
+        home, _, _ = fleet.visit('--session-out', path('early'), *CRAWLER)
         for _ in range(NODES):
-            node, mine, theirs = fleet.visit('comes back', *presenting('early'), '--early-data', question, *CRAWLER)
-            same(f'comes back, node {node}', mine, ok=True, resumed=node == home, early_data='accepted' if node == home else 'rejected')
-            same(f'comes back, node {node}', theirs, ok=True, resumed=node == home, early_data=node == home, **agent())
-
-
-run_parts(one_session_everywhere, nothing_fails_while_nodes_reload, early_data_stays_at_home)
+            node, mine, theirs = fleet.visit(*presenting('early'), '--early-data', question, *CRAWLER)
+            same(mine, ok=True, resumed=node == home, early_data='accepted' if node == home else 'rejected')
+            same(theirs, ok=True, resumed=node == home, early_data=node == home, **agent())
