@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytest.register_assert_rewrite('running')
+pytest.register_assert_rewrite('running', 'hosts')
 import running  # noqa: E402
 
 checks = 0
@@ -16,13 +16,18 @@ def pytest_assertion_pass():
     checks += 1
 
 
+def why(skipped):
+    """The same for each row of a table."""
+    name = re.sub(r'.*(::|/)|\[.*', '', skipped.nodeid)
+    return f'skipped: {name}: {skipped.longrepr[2].removeprefix("Skipped: ")}'
+
+
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
     """After pytest's own words: each reason for which something was skipped, and the count."""
     yield
     seen = session.config.pluginmanager.get_plugin('terminalreporter').stats
-    skipped = {f'skipped: {re.sub(r".*::|.*/|[[].*", "", each.nodeid)}: {each.longrepr[2].removeprefix("Skipped: ")}': None
-               for each in seen.get('skipped', ())}
+    skipped = dict.fromkeys(why(each) for each in seen.get('skipped', ()))
     print(*skipped, sep='\n', end='\n' if skipped else '')
     failed = len(seen.get('failed', ())) + len(seen.get('error', ()))
     if skipped and not failed and 'passed' not in seen:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import traceback
 
-BUILD = os.path.abspath(os.environ.get('REQAUTH_BUILD') or os.path.join(os.path.dirname(__file__), '..', '..', 'build'))
+BUILD = os.environ.get('REQAUTH_BUILD', '')  # set by scripts/pytest
 
 
 def built(name):
@@ -25,6 +25,7 @@ def built(name):
 
 
 BY_PYTEST = 'pytest' in sys.modules
+BUILD = BUILD if BY_PYTEST else os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), '..')
 SERVER, CLIENT = (built('examples/reqauth-server'), built('examples/reqauth-client')) if BY_PYTEST else sys.argv[1:3]
 PATIENCE = 60  # seconds, only so that a hang fails: nothing here asserts a time
 checks = failures = 0

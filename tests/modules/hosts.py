@@ -22,7 +22,7 @@ import time
 import running
 from running import PATIENCE, path, write
 
-BUILD = os.path.join(os.path.dirname(os.path.abspath(running.SERVER)), '..')
+BUILD = running.BUILD
 KEYLOG = os.path.abspath(os.path.join(BUILD, 'tests', 'keylog.so'))
 
 
