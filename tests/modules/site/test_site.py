@@ -1,41 +1,38 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """examples/site with a real nginx and the module: people, agents, guests and impostors; the live page in Chromium.
 
-    run SERVER CLIENT [PART...]
-
-The module and the GnuTLS client are those of the build in which SERVER is. What is not there is skipped, with the reason.
-Screenshots stay in its folder screenshots. Prints what did not hold, and how many checks ran.
+What is not there is skipped, with the reason. Screenshots stay in the build's folder screenshots.
 """
+import contextlib
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
-import sys
 import time
 
-sys.dont_write_bytecode = True
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, '..'), os.path.join(HERE, '..', '..', 'examples')]
-if '--all' in sys.argv:
-    sys.argv.remove('--all')  # all of it is quick
-import chromium  # noqa: E402
-import hosts  # noqa: E402
-from running import *  # noqa: E402, F403
+import pytest
 
-BUILD = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(SERVER)), '..'))
-SITE = os.path.join(HERE, '..', '..', '..', 'examples', 'site')
-GNUTLS = os.path.join(BUILD, 'tests', 'gnutls-client')
-leaf('second', '/CN=second.example', 'bots', 'DNS:second.example')
-# One whose CA calls itself as the agents' does: a client shows nothing to a server that would not know its CA by name.
-authority('false', '/CN=bots CA')
-leaf('false-crawler', '/CN=crawler.example', 'false', 'DNS:crawler.example')
+import chromium
+import hosts
+from running import CLIENT, PATIENCE, authority, built, home, keeping, leaf, octets_of, own, path, read_all, run, same, tls, write
+
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..', 'examples', 'site')
+GNUTLS = built('tests/gnutls-client')
 AGENT = own('crawler')
+with_gnutls = pytest.mark.skipif(not os.path.exists(GNUTLS), reason='the client on GnuTLS is not built, since libgnutls28-dev is not here')
 
 
-def skip(what, reason):
-    print(f'skipped: {what}: {reason}', flush=True)
+@pytest.fixture(scope='module', autouse=True)
+def certificates(pki):
+    if missing := hosts.why_not('nginx'):
+        pytest.skip(missing)
+    leaf('second', '/CN=second.example', 'bots', 'DNS:second.example')
+    # One whose CA calls itself as the agents' does: a client shows nothing to a server that would not know its CA by name.
+    authority('false', '/CN=bots CA')
+    leaf('false-crawler', '/CN=crawler.example', 'false', 'DNS:crawler.example')
 
 
 class Site:
@@ -73,9 +70,9 @@ class Site:
         if self.process.poll() is None:
             self.process.terminate()
         said = self.process.communicate(timeout=PATIENCE)
-        check('serve ends well', self.process.returncode == 0, said)
-        check('nothing listens any more', not listens(self.port), self.port)
-        check('nginx has nothing to complain of', not re.search(r'\[(warn|error|crit|alert|emerg)\](?!.* access forbidden by rule)', said[1]), said[1])
+        assert self.process.returncode == 0, ('serve ends well', said)
+        assert not listens(self.port), 'nothing listens any more'
+        assert not re.search(r'\[(warn|error|crit|alert|emerg)\](?!.* access forbidden by rule)', said[1]), 'nginx has nothing to complain of'
 
 
 def listens(port):
@@ -100,94 +97,118 @@ class Answer:
 
 def curl(site, *options, at='/'):
     ran = run('curl', '--silent', '--show-error', '--include', '--http1.1', '--cacert', path('servers.pem'), *options, site.url + at)
-    check('curl: exits with 0', ran.status == 0, ran.err)
+    assert ran.status == 0, ('curl: exits with 0', ran.err)
     return Answer(ran.out.replace('\n', '\r\n').replace('\r\r\n', '\r\n') if ran.out else 'HTTP/1.1 0')
 
 
 def agent(site, *options, gets=1):
     """reqauth-client's visit: its line, and the bodies."""
     ran = run(CLIENT, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), '--json', *options, *['--get', '/'] * gets)
-    check('the client: exits with 0', ran.status == 0, (ran.status, ran.out, ran.err))
+    assert ran.status == 0, ('the client: exits with 0', ran.out, ran.err)
     return ran.line, ran.out[:ran.out.rindex('{"event"')]
 
 
-def visitors():
+def test_visitors():
     """What each kind of visitor gets at the same address."""
     with Site() as site:
         for what, options in (('a person', []), ('a person with a certificate', own('customer')),
                               ('a person who wants JSON', ['--header', 'Accept: application/json'])):
             page = curl(site, *options)
-            check(f'{what}: gets the page', page.status == 200 and page.is_html and 'Northmole harbour' in page.body, (page.status, page.fields))
+            assert page.status == 200 and page.is_html and 'Northmole harbour' in page.body, (f'{what}: gets the page', page.fields)
         line, body = agent(site, *AGENT, '--session-out', path('site.session'))
-        same('an agent', line, offered=True, acknowledged=True, sent='flag')
+        same(line, offered=True, acknowledged=True, sent='flag')
         notices = json.loads(body)['notices']
-        check('an agent: gets the notices as JSON', len(notices) == 3, body)
-        check('both say the same', all(each['title'] in page.body and each['text'] in page.body and f'id="{each["id"]}"' in page.body and
-                                       f'datetime="{each["date"]}"' in page.body for each in notices) and page.body.count('<article') == 3, body)
+        assert len(notices) == 3, ('an agent: gets the notices as JSON', body)
+        for each in notices:
+            for part in (each['title'], each['text'], f'id="{each["id"]}"', f'datetime="{each["date"]}"'):
+                assert part in page.body, 'both say the same'
+        assert page.body.count('<article') == 3
         line, again = agent(site, *AGENT, '--session-in', path('site.session'))
-        same('an agent that resumes', line, resumed=True)
-        check('an agent that resumes: gets the same', again == body, again)
+        same(line, resumed=True)
+        assert again == body, 'an agent that resumes: gets the same'
         for what, options, sent in (('a guest', ['--offer', 'always'], 'empty'), ('one of another CA', own('impostor'), 'empty')):
             line, body = agent(site, *options)
-            same(what, line, offered=True, acknowledged=True, sent=sent)
-            check(f'{what}: gets the page', body.startswith('<!DOCTYPE html>'), body)
+            same(line, offered=True, acknowledged=True, sent=sent)
+            assert body.startswith('<!DOCTYPE html>'), f'{what}: gets the page'
         for _ in range(2):
             line, body = agent(site, *own('false-crawler'), *keeping('false.session'))
-            same('an impostor', line, offered=True, acknowledged=True, sent='flag', resumed=False)
-            check('an impostor: is refused, and told why', json.loads(body)['verify'].startswith('FAILED:') and 'harbour' not in body, body)
-        if os.path.exists(GNUTLS):
-            for accept, html in (('Accept: text/html,*/*', True), ('Accept: */*', False)):
-                ran = run(GNUTLS, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), *AGENT, '--get', '/', '--header', accept)
-                same('an agent on GnuTLS', ran.line, ok=True, acknowledged=True, sent='flag')
-                check(f'an agent on GnuTLS, {accept}', ran.out.startswith('<!DOCTYPE html>') == html, ran.out)
-        else:
-            skip('Accept', 'the client on GnuTLS is not built, since libgnutls28-dev is not here')
-        now = site.wait('agent', 'requests', 2 + 2 * os.path.exists(GNUTLS))
-        check('the numbers', {kind: now['counts'][kind]['connections'] for kind in now['counts']} ==
-              {'person': 3, 'agent': 2 + 2 * os.path.exists(GNUTLS), 'guest': 2, 'impostor': 2}, now)
+            same(line, offered=True, acknowledged=True, sent='flag', resumed=False)
+            assert json.loads(body)['verify'].startswith('FAILED:') and 'harbour' not in body, 'an impostor: is refused, and told why'
+        now = site.wait('agent', 'requests', 2)
+        assert {kind: now['counts'][kind]['connections'] for kind in now['counts']} == {'person': 3, 'agent': 2, 'guest': 2, 'impostor': 2}
         resumed = [each for each in now['recent'] if each['resumed'] == '1']
-        check('the numbers: one resumed', len(resumed) == 1 and resumed[0]['visitor'] == 'agent', now)
-        check('nothing of an impostor\'s name is believed', not any(each['subject'] for each in now['recent'] if each['visitor'] != 'agent'), now)
-        page = curl(site, at='/live/')
-        check('the live page is there', page.status == 200 and page.is_html, page.fields)
-        page = curl(site, '--interface', '127.0.0.2', at='/live/')
-        check('the live page is for this machine only', page.status == 403, page.status)
-        for at in ('/nginx.conf', '/visits.log', '/../visits.log', '/%2e%2e/visits.log', '/live/../../visits.log', '/live%2f..%2f..%2fvisits.log'):
-            page = curl(site, '--path-as-is', at=at)
-            check(f'{at} is not to be had', page.status in (400, 404), page.status)
+        assert len(resumed) == 1 and resumed[0]['visitor'] == 'agent', ('the numbers: one resumed', now)
+        assert not any(each['subject'] for each in now['recent'] if each['visitor'] != 'agent'), 'nothing of an impostor\'s name is believed'
 
 
-def limits():
-    """An agent's limit is its own: it touches neither people nor another agent, all of one address."""
+@pytest.fixture(scope='module')
+def site(certificates):
+    """One where nobody looks at the numbers."""
+    with Site() as running:
+        yield running
+
+
+def test_live_page_is_for_this_machine(site):
+    page = curl(site, at='/live/')
+    assert page.status == 200 and page.is_html, page.fields
+    page = curl(site, '--interface', '127.0.0.2', at='/live/')
+    assert page.status == 403
+
+
+@pytest.mark.parametrize('at', ['/nginx.conf', '/visits.log', '/../visits.log', '/%2e%2e/visits.log', '/live/../../visits.log',
+                                '/live%2f..%2f..%2fvisits.log'])
+def test_not_to_be_had(site, at):
+    assert curl(site, '--path-as-is', at=at).status in (400, 404)
+
+
+@with_gnutls
+@pytest.mark.parametrize('accept, html', [('Accept: text/html,*/*', True), ('Accept: */*', False)])
+def test_accept(site, accept, html):
+    """An agent gets the page if it asks for that."""
+    ran = run(GNUTLS, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), *AGENT, '--get', '/', '--header', accept)
+    same(ran.line, ok=True, acknowledged=True, sent='flag')
+    assert ran.out.startswith('<!DOCTYPE html>') == html
+
+
+def test_limit_of_an_agent():
+    """It is its own: it touches neither people nor another agent, all of one address."""
     with Site('--agent-rate', '1r/m', '--agent-burst', '4') as site:
         _, bodies = agent(site, *AGENT, gets=20)
         served, refused = bodies.count('"harbour"'), bodies.count('"too many requests')
-        check('an agent: gets its share', served >= 5 and refused >= 10 and served + refused == 20, (served, refused))
+        assert served >= 5 and refused >= 10 and served + refused == 20, 'an agent: gets its share'
         line, bodies = agent(site, *AGENT)  # on another connection
-        check('an agent: the limit is not the connection\'s', 'too many requests' in bodies, bodies)
+        assert 'too many requests' in bodies, 'an agent: the limit is not the connection\'s'
         _, bodies = agent(site, *own('second'), gets=5)
-        check('another agent: has a limit of its own', bodies.count('"harbour"') == 5, bodies)
+        assert bodies.count('"harbour"') == 5, 'another agent: has a limit of its own'
         ran = run('curl', '--silent', '--output', '/dev/null', '--write-out', '%{http_code} ', '--cacert', path('servers.pem'),
                   f'{site.url}/?[1-100]')
-        check('people: are served as ever', ran.out.split() == ['200'] * 100, ran.out)
+        assert ran.out.split() == ['200'] * 100, 'people: are served as ever'
         _, bodies = agent(site, '--offer', 'always', gets=20)
-        check('guests: are served as people are', bodies.count('<!DOCTYPE html>') == 20, bodies[:300])
-        if os.path.exists(GNUTLS):
-            ran = run(GNUTLS, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), *AGENT, '--get', '/')
-            check('an agent on GnuTLS: the limit is the certificate\'s', 'too many requests' in ran.out, ran.out)
-        now = site.wait('agent', 'requests', 26 + os.path.exists(GNUTLS))
-        check('the numbers: who was limited', now['counts']['agent']['limited'] >= 11 and now['counts']['person']['limited'] == 0, now['counts'])
+        assert bodies.count('<!DOCTYPE html>') == 20, ('guests: are served as people are', bodies[:300])
+        now = site.wait('agent', 'requests', 26)
+        assert now['counts']['agent']['limited'] >= 11 and now['counts']['person']['limited'] == 0, 'the numbers: who was limited'
+
+
+@with_gnutls
+def test_limit_is_the_certificates():
+    with Site('--agent-rate', '1r/m', '--agent-burst', '4') as site:
+        _, bodies = agent(site, *AGENT, gets=20)
+        assert 'too many requests' in bodies
+        ran = run(GNUTLS, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), *AGENT, '--get', '/')
+        assert 'too many requests' in ran.out, 'an agent on GnuTLS'
+
+
+def test_limit_of_an_address():
     with Site('--others-rate', '1r/m', '--others-burst', '4') as site:
         ran = run('curl', '--silent', '--output', '/dev/null', '--write-out', '%{http_code} ', '--cacert', path('servers.pem'), f'{site.url}/?[1-20]')
-        check('an address has a limit, too', ran.out.split()[:5] == ['200'] * 5 and '429' in ran.out, ran.out)
+        assert ran.out.split()[:5] == ['200'] * 5 and '429' in ran.out, 'an address has a limit, too'
         answer = curl(site)
-        check('who is limited is told when to come back', answer.status == 429 and answer.fields.get('retry-after') == '60' and
-              answer.json['error'], (answer.status, answer.fields))
+        assert answer.status == 429 and answer.fields.get('retry-after') == '60' and answer.json['error'], 'it is told when to come back'
         _, bodies = agent(site, *AGENT, gets=5)
-        check('agents: are served all the same', bodies.count('"harbour"') == 5, bodies)
+        assert bodies.count('"harbour"') == 5, 'agents: are served all the same'
 
 
-def numbers():
+def test_numbers():
     """The log is read while it grows, across its rotation, and whatever is in it."""
     with Site() as site:
         log = os.path.join(site.run, 'visits.log')
@@ -203,8 +224,8 @@ def numbers():
             time.sleep(0.05)
         agent(site, *AGENT, gets=2)
         now = site.wait('agent', 'requests', 2)
-        check('numbers: each is counted once', {kind: [*each.values()] for kind, each in now['counts'].items()} ==
-              {'person': [1, 1, 0], 'agent': [1, 2, 0], 'guest': [0, 0, 0], 'impostor': [0, 0, 0]}, now)
+        assert {kind: [*each.values()] for kind, each in now['counts'].items()} == {
+            'person': [1, 1, 0], 'agent': [1, 2, 0], 'guest': [0, 0, 0], 'impostor': [0, 0, 0]}, 'each is counted once'
 
         # SIGHUP: other trust, from the same file.
         before = octets_of('bots.pem')
@@ -213,30 +234,33 @@ def numbers():
             nginx = pid.read().strip()
         workers = lambda: set(octets_of(f'/proc/{nginx}/task/{nginx}/children').split())  # noqa: E731
         old = workers()
-        check('numbers: nginx has workers', old)
+        assert old, 'numbers: nginx has workers'
         site.process.send_signal(signal.SIGHUP)
         try:
             deadline = time.monotonic() + PATIENCE
             while old & workers() and time.monotonic() < deadline:  # they may take connections until they have gone
                 time.sleep(0.05)
-            check('after SIGHUP another CA counts', '"harbour"' in agent(site, *own('impostor'))[1])
-            check('and the first no longer', agent(site, *AGENT)[1].startswith('<!DOCTYPE'))
+            assert '"harbour"' in agent(site, *own('impostor'))[1], 'after SIGHUP another CA counts'
+            assert agent(site, *AGENT)[1].startswith('<!DOCTYPE'), 'and the first no longer'
         finally:
             write('bots.pem', before)
 
 
-def refusals():
+@pytest.mark.parametrize('options, word', [
+    pytest.param(['--module', path('none.so')], 'the module is not there', id='no module'),
+    pytest.param(['--agents-ca', path('none.pem')], 'agents_ca is not there', id='no CA'),
+    pytest.param(['--agents-ca', path('noise.pem')], 'noise.pem', id='a CA file without a certificate'),
+    pytest.param(['--agents-ca', path('a"b.pem')], 'use another path', id='a path with a quote'),
+])
+def test_refusal(options, word):
     """What is wrong is said, and nothing is served."""
-    for what, options, word in (('no module', ['--module', path('none.so')], 'the module is not there'),
-                                ('no CA', ['--agents-ca', path('none.pem')], 'agents_ca is not there'),
-                                ('a CA file without a certificate', ['--agents-ca', path('noise.pem')], 'noise.pem'),
-                                ('a path with a quote', ['--agents-ca', write('a"b.pem', b'')], 'use another path')):
-        site = Site(*options, starts=False)
-        out, err = site.process.communicate(timeout=PATIENCE)
-        check(f'{what}: serve fails, and says so', site.process.returncode == 1 and word in err and not out, (site.process.returncode, out, err))
+    write('a"b.pem', b'')
+    site = Site(*options, starts=False)
+    out, err = site.process.communicate(timeout=PATIENCE)
+    assert site.process.returncode == 1 and word in err and not out
 
 
-def trial():
+def test_trial():
     """Without certificates it makes some, and what it prints to try them works as it stands."""
     process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', hosts.found('nginx'), '--module', hosts.Nginx.module],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -244,31 +268,37 @@ def trial():
         said = [process.stdout.readline() for _ in range(4)]
         folder = re.search(r'--cacert (\S+)/server-ca.pem', said[1])[1]
         as_agent = said[2].partition(': ')[2].split()
-        check('trial: it names a client', os.path.basename(as_agent[0]) == 'reqauth-client', said)
+        assert os.path.basename(as_agent[0]) == 'reqauth-client', ('trial: it names a client', said)
         for what, command, wanted in (('a person', said[1].partition(': ')[2].split(), '<!DOCTYPE html>'), ('an agent', [CLIENT, *as_agent[1:]], '"harbour"'),
                                       ('an impostor', [CLIENT, *[each.replace('agent.', 'impostor.') for each in as_agent[1:]]], '{"error"')):
             ran = run(*command)
-            check(f'trial: {what}', ran.status == 0 and wanted in ran.out[:60], (ran.status, ran.out[:200], ran.err))
+            assert ran.status == 0 and wanted in ran.out[:60], (f'trial: {what}', ran.out[:200], ran.err)
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
-    check('trial: nothing stays', process.returncode == 0 and not os.path.exists(folder), folder)
+    assert process.returncode == 0 and not os.path.exists(folder), 'trial: nothing stays'
 
 
-def live():
-    """The live page, as a person sees it, with hostile text in a certificate and a path."""
+@pytest.fixture
+def browser(certificates):
     if reason := chromium.why_not() or (None if shutil.which('certutil') else 'certutil (libnss3-tools) is not installed'):
-        return skip('the live page', reason)
-    pictures = os.path.join(BUILD, 'screenshots')
-    with Site() as site, chromium.Chromium({'servers': path('servers.pem')}) as page:
-        check('people see the page', page.open(site.url + '/') is None and 'Bridge closed on Thursday' in page.text(), page.text())
+        pytest.skip(reason)
+    with chromium.Chromium({'servers': path('servers.pem')}) as page:
+        yield page
+
+
+def test_live(browser):
+    """The live page, as a person sees it, with hostile text in a certificate and a path."""
+    page, pictures = browser, built('screenshots')
+    with Site() as site:
+        assert page.open(site.url + '/') is None and 'Bridge closed on Thursday' in page.text(), 'people see the page'
         page.look(900, 800)
         page.screenshot(os.path.join(pictures, 'site.png'))
-        check('the live page opens', page.open(site.url + '/live/') is None)
+        assert page.open(site.url + '/live/') is None, 'the live page opens'
         counts = lambda: [int(each) for each in page.evaluate("[...document.querySelectorAll('.number')].map(each => each.textContent).join(' ')").split()]  # noqa: E731
         is_person = "document.getElementById('person').textContent"
         page.until(f"{is_person} === '1'")
-        check('the live page: this browser, alone', counts() == [1, 0, 0, 0], counts())
+        assert counts() == [1, 0, 0, 0], 'the live page: this browser, alone'
 
         for _ in range(2):
             curl(site)
@@ -279,15 +309,14 @@ def live():
         for _ in range(2):
             agent(site, *own('false-crawler'))
         page.until("document.getElementById('impostor').textContent === '2'")
-        check('the live page: counts by outcome', counts() == [3, 3, 1, 2], counts())
+        assert counts() == [3, 3, 1, 2], 'the live page: counts by outcome'
         told = page.evaluate("[...document.querySelectorAll('#recent tr')].map(each => [...each.cells].slice(1).map(cell => cell.innerText.replaceAll('\\n', ': ')).join(' | ')).join('\\n')")
         wanted = ['Impostor: unable to get local issuer certificate | / | refused'] * 2 + ['Guest: no certificate | / | served', 'Agent: CN=second.example | / | served',
                   'Agent: CN=crawler.example (resumed) | / | served, 3 requests', 'Agent: CN=crawler.example | / | served'] + ['A person | / | served'] * 3
-        check('the live page: the last connections', told.split('\n') == wanted, told)
+        assert told.split('\n') == wanted, 'the live page: the last connections'
         for name, width, height, dark in (('wide', 1200, 900, False), ('wide-dark', 1200, 900, True), ('narrow', 390, 1000, False), ('narrow-dark', 390, 1000, True)):
             page.look(width, height, dark)
-            check(f'the live page, {name}: fits', page.evaluate('document.scrollingElement.scrollWidth <= innerWidth'),
-                  page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]'))
+            assert page.evaluate('document.scrollingElement.scrollWidth <= innerWidth'), f'{name}: fits'
             page.screenshot(os.path.join(pictures, f'site-live-{name}.png'))
 
         # Text that would be markup, a script, or another line of the log.
@@ -297,27 +326,25 @@ def live():
             raw.sendall(b'GET /"}<img/src=x/onerror=document.title=1>{" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
             read_all(raw)
         page.until(f"document.getElementById('agent').textContent === '4' && {is_person} === '5'")
-        check('hostile text: the page is as it was made', page.evaluate(
-            "document.querySelectorAll('script').length === 1 && !document.querySelector('#recent :not(tr, td, b, span)') && document.title") == 'Who visits')
-        check('hostile text: is text', page.evaluate("document.querySelector('#recent .agent span').textContent === 'CN=\\\\F0\\\\9F\\\\95\\\\B7\\\\3Cscript\\\\3Ealert(1)\\\\3C/script\\\\3E,O=\\\\22}\\\\5C\\\\3Cb\\\\3E\\\\0A\\\\C3\\\\A9'") and
-              page.evaluate("[...document.querySelectorAll('#recent .path')].some(each => each.textContent === '/\"}<img/src=x/onerror=document.title=1>{\"')"),
-              page.text())
-        check('hostile text: no dialog', not any(each['method'] == 'Page.javascriptDialogOpening' for each in page.events))
-        check('hostile text: one line a request', [*site.status()['counts']['person'].values()][:2] == [5, 5], site.status()['counts'])
+        assert page.evaluate(
+            "document.querySelectorAll('script').length === 1 && !document.querySelector('#recent :not(tr, td, b, span)') && document.title") == 'Who visits', 'hostile text: the page is as it was made'
+        assert page.evaluate("document.querySelector('#recent .agent span').textContent === 'CN=\\\\F0\\\\9F\\\\95\\\\B7\\\\3Cscript\\\\3Ealert(1)\\\\3C/script\\\\3E,O=\\\\22}\\\\5C\\\\3Cb\\\\3E\\\\0A\\\\C3\\\\A9'"), page.text()
+        assert page.evaluate("[...document.querySelectorAll('#recent .path')].some(each => each.textContent === '/\"}<img/src=x/onerror=document.title=1>{\"')"), page.text()
+        assert not any(each['method'] == 'Page.javascriptDialogOpening' for each in page.events), 'hostile text: no dialog'
+        assert [*site.status()['counts']['person'].values()][:2] == [5, 5], 'hostile text: one line a request'
         page.look(1200, 900)
         page.screenshot(os.path.join(pictures, 'site-live-hostile.png'))
-    # The server has gone: the page says so, and keeps what it knew.
-    with Site() as site, chromium.Chromium({'servers': path('servers.pem')}) as page:
+
+
+def test_live_page_without_its_server(browser):
+    """It says so, and keeps what it knew."""
+    page = browser
+    with Site() as site:
         page.open(site.url + '/live/')
         page.until("document.getElementById('person').textContent === '0'")
-        check('the live page: nobody yet', page.evaluate("!document.getElementById('nobody').hidden"))
+        assert page.evaluate("!document.getElementById('nobody').hidden"), 'the live page: nobody yet'
         site.process.terminate()
         site.process.wait(PATIENCE)
         page.until("document.getElementById('state').textContent.includes('could not be had')")
-        check('the live page: the last numbers stay', page.evaluate("document.getElementById('person').textContent") == '0')
+        assert page.evaluate("document.getElementById('person').textContent") == '0', 'the live page: the last numbers stay'
 
-
-if missing := hosts.why_not('nginx'):
-    skip('site', missing)
-    sys.exit(77)
-run_parts(visitors, limits, numbers, refusals, trial, live)
