@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-pytest.register_assert_rewrite('running', 'hosts')
+pytest.register_assert_rewrite('running', 'hosts', 'servers')
 import running  # noqa: E402
+import servers  # noqa: E402
 
 checks = 0
 
@@ -52,3 +53,21 @@ def terminal():
             os.close(end)
     except OSError as why:
         pytest.skip(f'no pseudo-terminal can be had ({why.strerror}): is /dev/pts mounted?')
+
+
+@pytest.fixture(scope='session')
+def nginx(pki):
+    """nginx, whether its module is built or not."""
+    if servers.found('nginx') is None:
+        pytest.skip('nginx is not here; scripts/setup gets it')
+    return servers.Nginx
+
+
+@pytest.fixture(scope='session')
+def nginx_with_module(nginx):
+    if not os.path.exists(nginx.shared_object):
+        pytest.skip(f'{nginx.shared_object} is not built')
+    # An nginx that the module is not built for loads no module at all: that is no fault of either.
+    if 'instead of' in (said := nginx(starts=False).test().err):
+        pytest.skip(f'nginx is another version than the headers that the module was built with: {said.splitlines()[0]}')
+    return nginx

@@ -202,9 +202,9 @@ def terminals():
 # The two programs.
 
 class Server:
-    def __init__(self, *options, listen='127.0.0.1:0', plain=False, certificate='server'):
+    def __init__(self, *options, listen='127.0.0.1:0', plain=False, certificate='server', program=None):
         mode = [] if plain else ['--json']
-        self.process = subprocess.Popen([SERVER, '--listen', listen, *own(certificate), *options, *mode],
+        self.process = subprocess.Popen([program or SERVER, '--listen', listen, *own(certificate), *options, *mode],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.lines = queue.Queue()
         self.errors = b''
