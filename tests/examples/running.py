@@ -277,10 +277,10 @@ def client(server, *options, connect=None):
     return run(CLIENT, '--connect', connect or f'localhost:{server.port}', '--ca', path('servers.pem'), '--json', *options)
 
 
-def visit(what, server, *options, status=0):
+def visit(server, *options, status=0):
     """One visit: the client's line, the server's line."""
     ran = client(server, *options)
-    check(f'{what}: the client exits with {status}', ran.status == status, (ran.status, ran.out, ran.err))
+    assert ran.status == status, (ran.out, ran.err)
     return ran.line, server.line()
 
 
@@ -301,11 +301,11 @@ def keeping(name):
     return [*(presenting(name) if os.path.exists(path(name)) else []), '--session-out', path(name)]
 
 
-def returns(what, server, name, *options, resumed, status=0, **wanted):
+def returns(server, name, *options, resumed, status=0, **wanted):
     """A visit that presents the session `name`, if it is there, and saves the next: both sides say whether it resumed."""
-    mine, theirs = visit(what, server, *keeping(name), *options, status=status)
-    same(what, mine, resumed=resumed)
-    same(what, theirs, resumed=resumed, **wanted)
+    mine, theirs = visit(server, *keeping(name), *options, status=status)
+    same(mine, resumed=resumed)
+    same(theirs, resumed=resumed, **wanted)
     return mine, theirs
 
 
