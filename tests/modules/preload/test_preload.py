@@ -1,0 +1,1087 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs unmodified programs under reqauth-exec: clients against reqauth-server, servers visited by reqauth-client, and
+whatever cannot work, with what is said of it.
+
+What is not there is skipped, with the reason. RUN_BY names another reqauth-exec.
+"""
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+
+import pytest
+
+from servers import unused_port
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Ran, Server, built, home, keeping, leaf, octets_of, other, own, path, presenting,
+                     run, same, write)
+
+EXEC = os.environ.get('RUN_BY') or built('modules/preload/reqauth-exec')
+CALLBACKS, SEEN = built('tests/exec-callbacks'), built('tests/exec-seen')
+HERE = os.path.dirname(os.path.abspath(__file__))
+AGENTS, CRAWLER = ['--bots-ca', path('bots.pem')], own('crawler')
+SAYS = 'reqauth-exec: '
+SYSTEM = os.pathsep.join(['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin', built('packages/usr/bin'), built('packages/usr/sbin')])
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root can do it')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def certificates(pki):
+    leaf('second', '/CN=second.example', 'servers', 'DNS:second.example')
+    leaf('expired', '/CN=old.example', 'bots', 'DNS:old.example', dates=EXPIRED)
+
+
+def program(name):
+    return shutil.which(name, path=SYSTEM) or pytest.skip(f'{name} is not installed')
+
+
+def needs(file):
+    if not os.path.exists(file):
+        pytest.skip(f'{os.path.basename(file)} is not built')
+
+
+def under(options, *command, environment=None):
+    """Runs a command under reqauth-exec."""
+    done = subprocess.run([EXEC, *options, '--', *command], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+                          env={**os.environ, **(environment or {})})
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def noted(name):
+    with open(path(name)) as log:
+        return [json.loads(line) for line in log]
+
+
+def curl(server, *options, page='debug'):
+    return ['/usr/bin/curl', '-sS', '--cacert', path('servers.pem'), '--connect-to', f'::127.0.0.1:{server.port}', *options,
+            f'https://localhost:{server.port}/{page}']
+
+
+def went_well(ran, status=0):
+    assert ran.status == status, (ran.out, ran.err)
+
+
+def silent(ran):
+    assert ran.err == ''
+
+
+def agent(line, resumed=False):
+    same(line, ok=True, offered=True, outcome='accepted', certificate='verified', trust='bots', subject='CN=crawler.example',
+         resumed=resumed)
+
+
+@pytest.fixture
+def server(certificates):
+    with Server(*AGENTS) as running:
+        yield running
+
+
+def test_curl_alone(server):
+    went_well(run(*curl(server)))
+    same(server.line(), ok=True, offered=False, outcome='not_offered', certificate='not_requested', subject=None)
+
+
+def test_curl_as_client(server):
+    ran = under([*CRAWLER, '--log', path('curl.log')], *curl(server))
+    went_well(ran)
+    silent(ran)
+    agent(server.line())
+    agent(ran.line)
+    first, last = noted('curl.log')[0], noted('curl.log')[-1]
+    same(first, event='connection', program='curl', side='client', ok=True, server_name='localhost', offered=True,
+         requested=True, acknowledged=True, sent='flag', judged='awaited', resumed=False, alert_received=None)
+    same(last, judged='accepted')
+
+
+def test_curl_verbose(server):
+    ran = under([*CRAWLER, '--verbose'], *curl(server))
+    agent(server.line())
+    assert f'{SAYS}curl "localhost": offered, acknowledged, sent: flag' in ran.err, 'it says what came of it'
+    assert '1 SSL_CTX, of which 1 was given the flag' in ran.err, 'it counts'
+    assert all(line.startswith(SAYS) for line in ran.err.splitlines()), 'each line is marked'
+
+
+def test_curl_from_a_shell_in_another_directory(server, monkeypatch):
+    """The paths are relative to where reqauth-exec was."""
+    monkeypatch.chdir(home.name)
+    ran = under(['--cert', 'crawler.pem', '--key', 'crawler.key'], 'sh', '-c', 'cd / && "$@"', 'sh', *curl(server))
+    went_well(ran)
+    silent(ran)
+    agent(server.line())
+
+
+def test_reqauth_exec_in_reqauth_exec(server):
+    """The inner one counts."""
+    went_well(under(own('impostor'), EXEC, *CRAWLER, '--', *curl(server)))
+    agent(server.line())
+
+
+@pytest.mark.parametrize('options, alert', [
+    pytest.param(['--ca-names', 'off'], 'unknown_ca', id='of another CA'),
+    pytest.param(['--on-missing', 'fail'], 'certificate_required', id='nothing to send')])
+def test_refused(options, alert):
+    with Server(*AGENTS, *options) as server:
+        ran = under([*own('impostor'), '--log', path(f'{alert}.log')], *curl(server))
+        assert ran.status in (35, 55, 56), ('curl fails as it does', ran.err)
+        same(server.line(), ok=False, alert_sent=alert, subject=None)
+        same(noted(f'{alert}.log')[-1], judged='refused', alert_received=alert)
+
+
+# The flag's certificate goes to nobody who does not say that it asks for it; the program's own does, as ever.
+ASKS, MINE = ['--default-ca', path('customers.pem'), '--default-auth', 'request'], ['--cert', path('customer.pem'), '--key', path('customer.key')]
+
+
+def test_customer_elsewhere():
+    with Server(*ASKS, *AGENTS) as server:
+        went_well(under(CRAWLER, *curl(server, *MINE)))
+        agent(server.line())
+
+
+@pytest.mark.parametrize('options, certificate, subject', [([], 'empty', None), (MINE, 'verified', 'CN=customer.example')],
+                         ids=['nothing of its own', 'its own'])
+def test_not_acknowledged(options, certificate, subject):
+    with Server(*ASKS) as server:
+        went_well(under(CRAWLER, *curl(server, *options)))
+        same(server.line(), ok=True, offered=True, outcome='ignored', certificate=certificate, subject=subject)
+
+
+def test_tls12():
+    with Server('--tls1.2', *AGENTS) as server:
+        went_well(under([*CRAWLER, '--log', path('tls12.log')], *curl(server, '--tls-max', '1.2')))
+        same(server.line(), ok=True, version='TLSv1.2', offered=False, subject=None)
+
+
+@pytest.mark.parametrize('where', [[], ['SSL']], ids=['SSL_CTX', 'SSL'])
+def test_own_callback(where):
+    needs(CALLBACKS)
+    arguments = [path('servers.pem'), path('customer.pem'), path('customer.key'), *where]
+    said = f'asked on the SSL{"" if where else "_CTX"}\n'
+    with Server(*ASKS) as server:
+        assert run(CALLBACKS, str(server.port), *arguments).out == said, 'alone'
+        same(server.line(), offered=False, subject='CN=customer.example')
+        assert under(CRAWLER, CALLBACKS, str(server.port), *arguments).out == said, 'it is called'
+        same(server.line(), ok=True, offered=True, subject='CN=customer.example', trust='default')
+    with Server(*AGENTS) as server:
+        assert under(CRAWLER, CALLBACKS, str(server.port), *arguments).out == said, 'it is called before the flag answers'
+        agent(server.line())
+
+
+PYTHON_CLIENT = '''
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2])
+session = None
+for visit in range(2):
+    raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    with context.wrap_socket(raw, server_hostname='localhost', session=session) as tls:
+        tls.sendall(b'GET /debug HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n')
+        answer = b''
+        while more := tls.recv(65536):
+            answer += more
+        session = tls.session
+        print(answer.partition(b'\\r\\n\\r\\n')[2].decode().strip())
+'''
+
+
+@pytest.mark.parametrize('python', dict.fromkeys([sys.executable, shutil.which('python3'), '/usr/bin/python3']))
+def test_python_as_client(server, python):
+    if not os.path.exists(python):
+        pytest.skip(f'{python} is not there')
+    write('client.py', PYTHON_CLIENT.encode())
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path('python.log'))
+    command = [python, path('client.py'), str(server.port), path('servers.pem')]
+    went_well(run(*command))
+    for _ in range(2):
+        same(server.line(), offered=False, subject=None)
+    ran = under([*CRAWLER, '--log', path('python.log')], *command)
+    went_well(ran)
+    silent(ran)
+    for resumed in (False, True):
+        agent(server.line(), resumed=resumed)
+    assert [line['resumed'] for line in noted('python.log')][-1] is True, 'the log says so, too'
+
+
+def cannot(options, *command, status, words, environment=None):
+    """Nothing ran: the status, and one line that has these words."""
+    ran = under(options, *command, environment=environment)
+    assert ran.status == status, (ran.out, ran.err)
+    assert ran.err.count('\n') == 1 and ran.err.startswith(SAYS), 'one line'
+    for word in words if isinstance(words, tuple) else (words,):
+        assert word in ran.err
+    assert ran.out == '', 'nothing ran'
+
+
+CREDENTIALS = {
+    'no such certificate': (['--cert', path('none.pem'), '--key', path('crawler.key')], 'none.pem: cannot be read'),
+    'no such key': (['--cert', path('crawler.pem'), '--key', path('none.key')], 'none.key: cannot be read'),
+    'no certificate in it': (['--cert', path('noise.pem'), '--key', path('crawler.key')], 'noise.pem'),
+    "another one's key": (['--cert', path('crawler.pem'), '--key', path('impostor.key')], 'impostor.key'),
+    'an expired certificate': (own('expired'), 'expired'),
+    'a passphrase': (['--cert', path('crawler.pem'), '--key', path('encrypted.key')], 'is encrypted, and nobody can be asked'),
+    'a PIN in the URI': (['--cert', path('crawler.pem'), '--key', 'pkcs11:object=a?pin-value=1234'], 'pin-source'),
+    'a URI of no provider': (['--cert', path('crawler.pem'), '--key', 'pkcs11:object=a'], 'pkcs11:object=a'),
+    'no certificate at all': ([], '--cert and --key'),
+    'a certificate alone': (['--cert', path('crawler.pem')], '--key'),
+    'a server without anchors': (['--server'], '--bots-ca'),
+    'anchors without a server': (AGENTS, '--server'),
+    'a server with a certificate': (['--server', *AGENTS, *CRAWLER], '--server'),
+    'no such anchors': (['--server', '--bots-ca', path('none.pem')], 'none.pem'),
+    'broken anchors': (['--server', '--bots-ca', path('noise.pem')], 'noise.pem'),
+    'a broken CRL': (['--server', *AGENTS, '--crl', path('noise.pem')], 'noise.pem'),
+    'refused if missing, let in if invalid': (['--server', *AGENTS, '--on-missing', 'fail', '--on-invalid', 'continue'], 'invalid_is_anonymous'),
+    'an unknown option': ([*CRAWLER, '--nothing'], '--nothing'),
+    'a log that cannot be written': ([*CRAWLER, '--log', path('none/log')], 'none/log'),
+    'a flag out of range': ([*CRAWLER, '--flag', '9999'], '9999'),
+}
+
+
+@pytest.mark.parametrize('options, words', CREDENTIALS.values(), ids=CREDENTIALS)
+def test_options(options, words):
+    cannot(options, '/bin/sh', '-c', 'echo it ran', status=125, words=words)
+
+
+def test_no_program():
+    ran = under(CRAWLER)
+    assert ran.status == 125 and 'no program is given' in ran.err
+
+
+def test_environment():
+    secret = under(CRAWLER, '/bin/sh', '-c', 'echo "$REQAUTH_EXEC"').out
+    assert path('crawler.key') in secret, 'it has the paths'
+    assert 'PRIVATE KEY' not in secret and octets_of('crawler.key').decode().split('\n')[1] not in secret, 'it has no key'
+
+
+def compiled(name, source, *options):
+    compiler = shutil.which('cc') or pytest.skip('there is no C compiler')
+    write(f'{name}.c', source.encode())
+    done = subprocess.run([compiler, path(f'{name}.c'), '-o', path(name), *options], capture_output=True, timeout=PATIENCE)
+    if done.returncode != 0:
+        pytest.skip(done.stderr.decode().splitlines()[-1])
+    return path(name)
+
+
+VISIT = r'''
+#include <openssl/ssl.h>
+int main(int count, char** arguments) {
+    SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+    BIO* bio = BIO_new_ssl_connect(context);
+    SSL* ssl;
+    BIO_get_ssl(bio, &ssl);
+    SSL_set_tlsext_host_name(ssl, "localhost");
+    BIO_set_conn_hostname(bio, arguments[1]);
+    return BIO_do_handshake(bio) == 1 ? 0 : 1;
+}
+'''
+
+
+# Each program that cannot be given the flag, and what is said of it.
+
+def test_no_such_program():
+    cannot(CRAWLER, 'no-such-program', status=127, words='not in the PATH')
+    cannot(CRAWLER, './no-such-program', status=127, words='is not there')
+    write('plain', b'text')
+    cannot(CRAWLER, path('plain'), status=126, words='cannot be executed')
+
+
+def test_static_program():
+    static = compiled('static', '#include <stdio.h>\nint main(void) { puts("it ran"); return 0; }', '-static')
+    cannot(CRAWLER, static, status=126, words='statically linked')
+    for name, interpreter in (('of-static', static), ('by-env', '/usr/bin/env static')):  # scripts for it
+        write(name, f'#!{interpreter}\n'.encode())
+        os.chmod(path(name), 0o755)
+    cannot(CRAWLER, path('of-static'), status=126, words=('statically linked', static))
+    cannot(CRAWLER, path('by-env'), status=126, words='statically linked', environment={'PATH': home.name + os.pathsep + os.environ['PATH']})
+
+
+def test_program_of_another_machine():
+    shutil.copy('/bin/true', path('other-machine'))
+    with open(path('other-machine'), 'r+b') as file:
+        file.seek(18)  # e_machine
+        file.write(b'\xf3\x00' if os.uname().machine != 'riscv64' else b'\x3e\x00')
+    cannot(CRAWLER, path('other-machine'), status=126, words='another machine')
+
+
+def test_program_of_another_c_library():
+    """Nothing of it is there: it is the name that counts."""
+    musl = compiled('musl', 'int main(void) { return 0; }', '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1')
+    cannot(CRAWLER, musl, status=126, words='another C library (/lib/ld-musl')
+
+
+@as_root
+@pytest.mark.parametrize('what, mode, owner', [('setuid', stat.S_ISUID, (65534, -1)), ('setgid', stat.S_ISGID, (-1, 65534))],
+                         ids=['setuid', 'setgid'])
+def test_program_with_other_rights(what, mode, owner):
+    copy = shutil.copy('/usr/bin/curl', path(what))
+    os.chown(copy, *owner)
+    os.chmod(copy, 0o755 | mode)
+    cannot(CRAWLER, copy, '--version', status=126, words='rights of another user or group')
+
+
+@pytest.mark.parametrize('name', ['wget', 'gnutls-cli'])
+def test_program_with_gnutls(name):
+    found = program(name)
+    listed = run('/usr/bin/ldd', found).out
+    if 'libgnutls' not in listed or 'libssl.so' in listed:
+        pytest.skip(f'{name} is not one with GnuTLS')
+    cannot(CRAWLER, found, '--version', status=126, words=('GnuTLS', '--anyway'))
+    ran = under([*CRAWLER, '--anyway'], found, '--version')
+    went_well(ran)
+    assert f'{name} never made an OpenSSL SSL_CTX' in ran.err, 'it says it at the end'
+    # By a shell it cannot be seen before.
+    ran = under(CRAWLER, 'sh', '-c', f'{found} --version >/dev/null; exit 3')
+    went_well(ran, 3)
+    assert ran.err.startswith(f'{SAYS}sh never made an OpenSSL SSL_CTX'), 'it says it at the end'
+
+
+def test_node():
+    node = program('node')
+    if b'SSL_CTX_new' not in subprocess.run(['nm', '-D', '--defined-only', node], capture_output=True, timeout=PATIENCE).stdout:
+        pytest.skip('node has no OpenSSL inside')
+    cannot(CRAWLER, node, '-v', status=126, words=('an OpenSSL of its own inside', '--anyway'))
+    ran = under([*CRAWLER, '--anyway'], node, '-e', 'require("tls").createSecureContext()')
+    went_well(ran)
+    assert 'node never made an OpenSSL SSL_CTX' in ran.err, 'it says it at the end'
+
+
+def test_openssl_inside(server):
+    inside = compiled('inside', VISIT, '-l:libssl.a', '-l:libcrypto.a', '-lpthread', '-ldl')
+    ran = under(CRAWLER, inside, f'127.0.0.1:{server.port}')
+    went_well(ran)
+    assert 'inside never made an OpenSSL SSL_CTX' in ran.err, 'it says it at the end'
+    same(server.line(), ok=True, offered=False)
+
+
+def test_openssl_outside(server):
+    ran = under(CRAWLER, compiled('outside', VISIT, '-lssl', '-lcrypto'), f'127.0.0.1:{server.port}')
+    went_well(ran)
+    silent(ran)
+    agent(server.line())
+
+
+def test_another_libssl():
+    """Linked, and loaded later by a library."""
+    fake = 'void* TLS_method(void) { return 0; } void* SSL_CTX_new(void* m) { (void)m; return "a context"; }'
+    compiled('libssl.so.1.1', fake, '-shared', '-fPIC', '-Wl,-soname,libssl.so.1.1')
+    use = 'void* TLS_method(void); void* SSL_CTX_new(void*);\n'
+    linked = compiled('linked', use + 'int main(void) { return SSL_CTX_new(TLS_method()) == 0; }',
+                      path('libssl.so.1.1'), f'-Wl,-rpath,{home.name}')
+    cannot(CRAWLER, linked, status=126, words=('libssl.so.1.1', 'libssl.so.'))
+    compiled('libmiddle.so', use + 'int visit(void) { return SSL_CTX_new(TLS_method()) == 0; }',
+             '-shared', '-fPIC', path('libssl.so.1.1'), f'-Wl,-rpath,{home.name}')
+    loads = compiled('loads', f'''#include <dlfcn.h>
+        int main(void) {{ void* it = dlopen("{path('libmiddle.so')}", RTLD_NOW); return ((int (*)(void))dlsym(it, "visit"))(); }}''', '-ldl')
+    ran = under(CRAWLER, loads)
+    went_well(ran)
+    assert 'libssl.so.1.1' in ran.err.splitlines()[0] and 'goes on without' in ran.err, 'it says so'
+    assert 'made 1 SSL_CTX, and none was given the flag' in ran.err, 'and at the end'
+
+
+@pytest.mark.parametrize('status', [0, 1, 7, 255])
+def test_exit_status(status):
+    """It is the program's."""
+    ran = under(CRAWLER, 'sh', '-c', f'exit {status}')
+    went_well(ran, status)
+    assert ran.err.startswith(f'{SAYS}sh never made an OpenSSL SSL_CTX, nor did what it started')
+
+
+def test_signal():
+    went_well(under(CRAWLER, 'sh', '-c', 'kill -9 $$'), -9)
+
+
+PYTHON_SERVER = '''
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+if len(sys.argv) > 3:
+    context.load_verify_locations(sys.argv[3])
+    context.verify_mode = ssl.CERT_OPTIONAL
+with socket.create_server(('127.0.0.1', 0)) as listener:
+    print('port', listener.getsockname()[1], flush=True)
+    while True:
+        raw, _ = listener.accept()
+        try:
+            with context.wrap_socket(raw, server_side=True) as tls:
+                tls.recv(65536)
+                der = tls.getpeercert(True)
+                page = 'it has %s' % (ssl.DER_cert_to_PEM_cert(der) if der else 'no certificate')
+                tls.sendall(('HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n%s' % (len(page), page)).encode())
+                tls.unwrap()
+        except OSError:
+            pass
+'''
+
+
+class Unmodified:
+    """A server under reqauth-exec, or alone."""
+
+    def __init__(self, options, *command, port=None, alone=False, log='server.log'):
+        self.log = path(log)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.log)
+        how = [] if alone else [EXEC, '--server', *AGENTS, '--log', self.log, *options, '--']
+        self.process = subprocess.Popen([*how, *command], cwd=home.name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.port, self.errors = port, []
+        reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
+        reader.start()
+        if port is None:
+            self.port = int(self.process.stdout.readline().split()[1])
+        else:
+            threading.Thread(target=lambda: self.process.stdout.read(), daemon=True).start()
+            self.answers()
+
+    def answers(self):
+        while True:
+            try:
+                return socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE).close()
+            except ConnectionRefusedError:
+                if self.process.poll() is not None:
+                    raise EOFError(f'the server ended: {self.errors}')
+
+    def lines(self):
+        with open(self.log) as log:
+            return [json.loads(line) for line in log]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+def calls(server, *options, name='localhost'):
+    return run(CLIENT, '--connect', f'127.0.0.1:{server.port}', '--servername', name, '--ca', path('servers.pem'), '--json', *options,
+               '--get', '/')
+
+
+def visited(server, *options, name='localhost', status=0, line=None, **wanted):
+    """One visit by reqauth-client: what it says, and what the server's log says."""
+    before = len(server.lines()) if os.path.exists(server.log) else 0
+    ran = calls(server, *options, name=name)
+    went_well(ran, status)
+    same(ran.line, **wanted)
+    # A connection that began no handshake, to see whether the server is there, may have a line, too.
+    found = [line for line in server.lines()[before:] if line['server_name']]
+    assert len(found) == 1, 'the log has one line more'
+    if line is not None:
+        same(found[0], side='server', **line)
+    return ran
+
+
+ACCEPTED = dict(offered=True, requested=True, acknowledged=True, sent='flag')
+IS_AGENT = dict(ok=True, outcome='accepted', certificate='verified', subject='CN=crawler.example', reason=None)
+
+
+def every_visitor(server, kept='agent.session'):
+    """An agent, twice; one with nothing to show, an impostor, an ordinary client; curl."""
+    ran = visited(server, *CRAWLER, '--session-out', path(kept), **ACCEPTED, line=dict(IS_AGENT, resumed=False))
+    same(ran.line, judged='accepted')
+    visited(server, *CRAWLER, '--session-in', path(kept), resumed=True, line=dict(IS_AGENT, resumed=True))
+    visited(server, '--offer', 'always', acknowledged=True, sent='empty',
+            line=dict(ok=True, outcome='accepted', certificate='empty', reason='empty', subject=None))
+    visited(server, *own('impostor'), '--on-unsatisfiable', 'present', status=1, ok=False,
+            alert_received='unknown_ca', line=dict(ok=False, certificate='invalid', subject=None, alert_sent='unknown_ca'))
+    visited(server, requested=False, line=dict(ok=True, offered=False, certificate='not_requested'))
+    ran = run(*curl(server, page=''))
+    went_well(ran)
+    same(server.lines()[-1], ok=True, offered=False, certificate='not_requested')
+    return ran
+
+
+def python_server(options, *more, **how):
+    write('server.py', PYTHON_SERVER.encode())
+    return Unmodified(options, sys.executable, path('server.py'), *own('server')[1::2], *more, **how)
+
+
+def test_python_as_server_alone():
+    with python_server([], alone=True) as server:
+        same(calls(server, *CRAWLER).line, offered=True, requested=False)
+
+
+def test_python_as_server():
+    with python_server([]) as server:
+        every_visitor(server)
+        assert 'it has no certificate' in calls(server, *CRAWLER).out, 'it sees none of the agent'
+        assert server.errors == []
+
+
+def test_python_as_server_on_missing_fail():
+    with python_server(['--on-missing', 'fail']) as server:
+        visited(server, '--offer', 'always', status=1, alert_received='certificate_required')
+
+
+@pytest.mark.parametrize('how', [[], ['--visible']], ids=['hidden', 'visible'])
+def test_python_as_server_of_customers(how):
+    with python_server(how, path('customers.pem')) as server:
+        ran = visited(server, *other('customer'), sent='other', line=dict(ok=True, offered=False))
+        assert octets_of('customer.pem').decode().split('\n')[3] in ran.out, 'it has the customer\'s certificate'
+        ran = visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+        # It goes by the presence of a certificate: shown one, it takes an agent for a customer.
+        assert (octets_of('crawler.pem').decode().strip().split('\n')[3] if how else 'no certificate') in ran.out
+
+
+def test_python_as_server_with_shared_anchors():
+    """It says so, and asks nobody because of the flag."""
+    with python_server([], path('bots.pem')) as server:
+        same(calls(server, *CRAWLER).line, ok=True, acknowledged=False, sent='empty')
+        assert any('RCA-13' in line for line in server.errors)
+
+
+@contextlib.contextmanager
+def haproxy(bind, *how):
+    found, port = program('haproxy'), unused_port()
+    os.makedirs(path('crt'), exist_ok=True)
+    for name in ('server', 'second'):
+        write(f'crt/{name}.pem', octets_of(f'{name}.pem') + octets_of(f'{name}.key'))
+    configuration = write('haproxy.cfg', f'''global
+    log stderr local0 emerg
+defaults
+    mode http
+    timeout client 30s
+    timeout server 30s
+    timeout connect 30s
+frontend web
+    bind 127.0.0.1:{port} ssl {bind}
+    http-request return status 200 content-type text/plain lf-string "used %[ssl_c_used], verify %[ssl_c_verify], %[ssl_c_s_dn]\\n"
+'''.encode())
+    with Unmodified(how, found, '-db', '-f', configuration, port=port) as server:
+        yield server
+
+
+def test_haproxy():
+    with haproxy(f'crt {path("crt")}/') as server:
+        every_visitor(server, 'haproxy.session')
+        # HAProxy gives each session its own id context, for whoever presents it: an agent's keeps that of the library.
+        visited(server, '--offer', 'never', *presenting('haproxy.session'), resumed=False,
+                line=dict(ok=True, offered=False, resumed=False, certificate='not_requested'))
+        assert calls(server, *CRAWLER).out.startswith('used 0, verify 0, \n'), 'the agent has no certificate'
+        visited(server, *CRAWLER, name='second.example', **ACCEPTED, line=dict(IS_AGENT, server_name='second.example'))
+        visited(server, name='second.example', requested=False, line=dict(offered=False))
+        assert not any(SAYS in line for line in server.errors), 'nothing on standard error'
+
+
+CUSTOMERS_TOO = f'crt {path("crt")}/server.pem ca-file {path("customers.pem")} verify '
+
+
+@pytest.mark.parametrize('how, sees', [([], 'used 0, verify 0, '), (['--visible'], 'used 1, verify 50, /CN=crawler.example')],
+                         ids=['hidden', 'visible'])
+def test_haproxy_with_customers(how, sees):
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path('optional.session'))
+    with haproxy(CUSTOMERS_TOO + 'optional', *how) as server:
+        for again in range(3):
+            ran = visited(server, *CRAWLER, *(keeping('optional.session') if again else []), line=IS_AGENT)
+            assert ran.out.startswith(sees + '\n')
+        ran = visited(server, *other('customer'), sent='other', line=dict(offered=False))
+        assert ran.out.startswith('used 1, verify 0, /CN=customer.example\n'), 'a customer is verified'
+
+
+def test_haproxy_that_requires_one():
+    """Of everybody."""
+    with haproxy(CUSTOMERS_TOO + 'required') as server:
+        visited(server, *CRAWLER, *other('customer'), acknowledged=False, sent='other', line=dict(ok=True, outcome='ignored', subject=None))
+
+
+def test_haproxy_with_tls12_alone():
+    with haproxy(f'crt {path("crt")}/server.pem ssl-max-ver TLSv1.2') as server:
+        calls(server, *CRAWLER)
+        went_well(run('/usr/bin/curl', '-sS', '--cacert', path('servers.pem'), '--connect-to', f'::127.0.0.1:{server.port}',
+                      f'https://localhost:{server.port}/'))
+        assert any('does not speak TLS 1.3' in line for line in server.errors), 'it says so'
+
+
+@pytest.fixture
+def stunnel(certificates):
+    """Gives one with these lines in its configuration, before a page."""
+    found, behind = shutil.which('stunnel4', path=SYSTEM) or program('stunnel'), unused_port()
+    write('web.py', b"""
+import http.server, sys
+class page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', '3')
+        self.end_headers()
+        self.wfile.write(b'hi\\n')
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), page).serve_forever()
+""")
+
+    def start(options, more=''):
+        port = unused_port()
+        return Unmodified(options, found, write('stunnel.conf', f'''foreground = yes
+pid =
+debug = 0
+[web]
+accept = 127.0.0.1:{port}
+connect = 127.0.0.1:{behind}
+cert = {path('server.pem')}
+key = {path('server.key')}
+{more}'''.encode()), port=port)
+
+    with Unmodified([], sys.executable, path('web.py'), str(behind), port=behind, alone=True):
+        yield start
+
+
+def test_stunnel(stunnel):
+    with stunnel([]) as server:
+        # It writes tickets' application data of its own, which stand beside the library's.
+        assert every_visitor(server).out == 'hi\n', 'the page behind it'
+
+
+# It wants a certificate of everybody.
+WANTS = f"CAfile = {path('customers.pem')}\nverifyChain = yes\n"
+
+
+def test_stunnel_that_requires_one(stunnel):
+    with stunnel([], WANTS) as server:
+        visited(server, *CRAWLER, *other('customer'), acknowledged=False, sent='other', line=dict(ok=True, outcome='ignored', subject=None))
+
+
+@pytest.mark.parametrize('how', [[], ['--visible']], ids=['hidden', 'visible'])
+def test_stunnel_that_lets_agents_in_beside(stunnel, how):
+    with stunnel(['--beside-required', *how], WANTS) as server:
+        ran = visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+        assert ran.out.startswith('hi\n'), 'the page behind it'
+
+
+def page(ran):
+    """What exec-seen answered, as name and value."""
+    return dict(line.split(': ', 1) for line in ran.out[:ran.out.rfind('{"event"')].splitlines())
+
+
+def is_seen(got, as_this):
+    assert got and {name: value for name, value in got.items() if value != as_this.get(name)} == {}
+    assert set(got) == set(as_this)
+
+
+# exec-seen: a program that looks at its client by every getter. Of an agent it sees what it sees of a client that nobody asks, and
+# of a customer what it sees without us.
+SEES = [SEEN, *own('server')[1::2], path('customers.pem')]
+
+
+@pytest.fixture(scope='module')
+def unasked(certificates):
+    """What it sees of a client that nobody asks, and what of one that comes again."""
+    needs(SEEN)
+    # SSL_get_peer_cert_chain gives a server what comes after the leaf.
+    for name, issuer in (('crawler', 'bots'), ('customer', 'customers'), ('impostor', 'others')):
+        write(f'{name}-with-chain.pem', octets_of(f'{name}.pem') + octets_of(f'{issuer}.pem'))
+        shutil.copy(path(f'{name}.key'), path(f'{name}-with-chain.key'))
+    with Unmodified([], *SEES, 'none', alone=True) as alone:
+        first, again = page(calls(alone, *keeping('nobody.session'))), page(calls(alone, *keeping('nobody.session')))
+    assert len(first) > 100 and len(again) > len(first), 'every way is taken'
+    return first, again
+
+
+each_mode = pytest.mark.parametrize('mode', ['none', 'optional', 'required'])
+
+
+def without_callback(expected, got):
+    return {name: value.replace('mine', '') for name, value in expected.items() if name in got}
+
+
+@each_mode
+@pytest.mark.parametrize('options', [[], ['--on-invalid', 'continue'], ['--session-age', '0']], ids=['as it is', 'on-invalid', 'session-age'])
+def test_every_getter(unasked, mode, options):
+    first_time, again = unasked
+    with Unmodified([], *SEES, mode, 'own', 'callback', alone=True) as alone:
+        customer = page(calls(alone, *other('customer-with-chain')))
+    # Where everybody must have a certificate, a program may look at the result alone.
+    result = {name: '50' if mode == 'required' and name.startswith('result') else value for name, value in first_time.items()}
+    expected = {**result, 'mode': {'none': '0', 'optional': '1', 'required': '3'}[mode]}
+    with Unmodified([*options, '--beside-required'], *SEES, mode, 'own', 'callback') as server:
+        first = page(visited(server, *own('crawler-with-chain'), '--session-out', path('seen.session'), **ACCEPTED, line=IS_AGENT))
+        if '--session-age' not in options:
+            is_seen(first, expected)
+            ran = visited(server, *own('crawler-with-chain'), *presenting('seen.session'), resumed=True, line=IS_AGENT)
+            is_seen(page(ran), {**expected, **{name: value for name, value in again.items() if name not in expected}})
+        else:  # no ticket is made, and no callback for one runs
+            is_seen(first, without_callback(expected, first))
+        if '--on-invalid' in options and mode != 'required':
+            got = page(visited(server, *own('impostor-with-chain'), '--on-unsatisfiable', 'present', ok=True,
+                               line=dict(certificate='invalid', reason='invalid')))
+            is_seen(got, without_callback(expected, got))
+        is_seen(page(calls(server, *other('customer-with-chain'))), customer)
+
+
+@each_mode
+def test_every_getter_visible(unasked, mode):
+    with Unmodified(['--beside-required', '--visible'], *SEES, mode, 'own', 'callback') as server:
+        shown = page(visited(server, *own('crawler-with-chain'), **ACCEPTED, line=IS_AGENT))
+        assert (shown['certificate'], shown['result']) == ('/CN=crawler.example', '50')
+        assert (shown['DER peer'], shown['cert_verify callback']) == ('/CN=crawler.example', '/CN=crawler.example')
+
+
+def test_every_getter_after_the_handshake(unasked):
+    """What an agent answers then is for the program's own trust."""
+    write('post.py', b'''
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2])
+context.post_handshake_auth = True
+context.load_cert_chain(*sys.argv[3:])
+with context.wrap_socket(socket.create_connection(('127.0.0.1', int(sys.argv[1]))), server_hostname='localhost') as tls:
+    tls.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+    tls.recv(1)
+    tls.sendall(b'.')
+    answer = b''
+    while more := tls.recv(65536):
+        answer += more
+    print(answer.partition(b'\\r\\n\\r\\n')[2].decode())
+''')
+    with Unmodified(['--beside-required'], *SEES, 'optional', 'post') as server:
+        ran = under(own('crawler-with-chain'), sys.executable, path('post.py'), str(server.port), path('servers.pem'), path('customer.pem'),
+                    path('customer.key'))
+        went_well(ran)
+        assert 'certificate: /CN=customer.example\n' in ran.out and 'result: 0\n' in ran.out, ('a customer is one', server.lines())
+
+
+def test_postgresql():
+    """It takes a certificate that is there for one that was verified against its own CA, and its CN for the user's name."""
+    homes = sorted(glob.glob('/usr/lib/postgresql/*/bin') + glob.glob(built('packages/usr/lib/postgresql/*/bin')))
+    homes = [each for each in homes if os.path.exists(os.path.join(each, 'initdb')) and os.path.exists(os.path.join(each, 'psql'))]
+    if not homes:
+        pytest.skip('it is not here')
+    initdb, postgres, psql = (os.path.join(homes[-1], each) for each in ('initdb', 'postgres', 'psql'))
+    missing = [line.split()[0] for each in (initdb, postgres, psql) for line in run('/usr/bin/ldd', each).out.splitlines() if 'not found' in line]
+    if missing:
+        pytest.skip(f'{missing[0]} is not installed')
+    leaf('superuser', '/CN=postgres', 'bots', 'DNS:superuser.example')
+    leaf('user', '/CN=postgres', 'customers', 'DNS:user.example')
+    # It does not run as root.
+    who = dict(user=65534, group=65534, extra_groups=[]) if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory(prefix='reqauth-postgresql-') as folder:
+        for name in ('server.pem', 'server.key', 'customers.pem', 'bots.pem'):
+            shutil.copy(path(name), folder)
+            os.chmod(os.path.join(folder, name), 0o600)
+        for each in (folder, *(os.path.join(folder, name) for name in os.listdir(folder))):
+            if who:
+                os.chown(each, 65534, 65534)
+        data, port = os.path.join(folder, 'data'), unused_port()
+        try:
+            made = subprocess.run([initdb, '-D', data, '-U', 'postgres', '-A', 'reject', '-N'], capture_output=True, timeout=PATIENCE,
+                                  cwd=folder, **who)
+        except PermissionError as why:
+            pytest.skip(f'another user cannot run it: {why}')
+        if made.returncode != 0 or (who and not reachable(EXEC, SERVER)):
+            pytest.skip(made.stderr.decode().strip() or 'another user cannot read the build')
+        with open(os.path.join(data, 'pg_hba.conf'), 'w') as rules:
+            rules.write('hostssl all all 127.0.0.1/32 cert\n')
+        settings = dict(ssl='on', ssl_cert_file=os.path.join(folder, 'server.pem'), ssl_key_file=os.path.join(folder, 'server.key'),
+                        ssl_ca_file=os.path.join(folder, 'customers.pem'), listen_addresses='127.0.0.1', port=port,
+                        unix_socket_directories=folder)
+        asked = [psql, '-w', '-tA', '-c', 'select current_user, ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid()',
+                 f'host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=verify-full sslrootcert={path("servers.pem")}']
+        for how in ([], ['--visible']):
+            log = os.path.join(folder, f'{len(how)}.log')
+            process = subprocess.Popen([EXEC, '--server', '--bots-ca', os.path.join(folder, 'bots.pem'), '--log', log, *how, '--', postgres, '-D', data,
+                                        *(word for name, value in settings.items() for word in ('-c', f'{name}={value}'))],
+                                       cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **who)
+            try:
+                for line in process.stderr:
+                    if 'ready to accept connections' in line:
+                        break
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                agent = under(own('superuser'), *asked)
+                customer = run('/usr/bin/env', f'PGSSLCERT={path("user.pem")}', f'PGSSLKEY={path("user.key")}', *asked)
+                assert customer.out == 'postgres|t|/CN=postgres\n', (f'postgresql {how}: a customer comes in', customer.err)
+                if how:
+                    # This is what --visible says of itself.
+                    assert agent.out == 'postgres|t|/CN=postgres\n', ('postgresql, visible: takes the agent for its superuser', agent.err)
+                else:
+                    assert agent.status == 2 and 'valid client certificate' in agent.err, ('postgresql: an agent has no certificate', agent.out)
+                with open(log) as file:
+                    lines = [json.loads(each) for each in file]
+                assert [line['subject'] for line in lines if line['offered']] == ['CN=postgres'], f'postgresql {how}: the log tells of the agent'
+            finally:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(PATIENCE)
+
+
+def reachable(*files):
+    """Whether another user gets there."""
+    return subprocess.run(['/usr/bin/test', *' -a '.join(f'-x {each}' for each in files).split()], user=65534, group=65534,
+                          extra_groups=[]).returncode == 0
+
+
+LATE = r'''
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+/* Changes what its paths mean, before its first SSL_CTX: late FOLDER [unprivileged] */
+int main(int count, char** arguments) {
+    if (syscall(SYS_chroot, arguments[1]) != 0 || chdir("/") != 0) return 3;
+    if (count > 2 && (setgid(65534) != 0 || setuid(65534) != 0)) return 4;
+    SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+    if (SSL_CTX_use_certificate_chain_file(context, "/server.pem") != 1 ||
+        SSL_CTX_use_PrivateKey_file(context, "/server.key", SSL_FILETYPE_PEM) != 1) return 5;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr*)&address, size) != 0 || listen(listener, 9) != 0) return 6;
+    getsockname(listener, (struct sockaddr*)&address, &size);
+    printf("port %d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    for (;;) {
+        const char* page = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nhi\n";
+        char request[4096];
+        SSL* ssl = SSL_new(context);
+        int connection = accept(listener, 0, 0);
+        SSL_set_fd(ssl, connection);
+        if (SSL_accept(ssl) == 1 && SSL_read(ssl, request, sizeof request) > 0) SSL_write(ssl, page, strlen(page));
+        SSL_shutdown(ssl);
+        SSL_free(ssl);
+        close(connection);
+    }
+}
+'''
+
+LATE_PYTHON = '''
+import ctypes, os, sys
+import ssl
+if sys.argv[2] == 'chroot':
+    os.chroot(sys.argv[1])
+else:
+    assert ctypes.CDLL(None).syscall(int(sys.argv[3]), sys.argv[1].encode()) == 0
+os.chdir('/')
+ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+'''
+
+
+@pytest.fixture(scope='module')
+def jail(certificates):
+    """Another root, with a library and trust where those of this one are."""
+    jail = path('jail')
+    evil = compiled('evil.so', '''#include <fcntl.h>
+        __attribute__((constructor)) static void ran(void) { open("/ran", O_CREAT | O_WRONLY, 0600); }''', '-shared', '-fPIC')
+    for name in ('libreqauth-exec.so', 'libreqauth-preload.so'):
+        inside = jail + os.path.join(os.path.realpath(os.path.dirname(EXEC)), name)
+        os.makedirs(os.path.dirname(inside), exist_ok=True)
+        shutil.copy(evil, inside)
+    os.makedirs(jail + home.name, exist_ok=True)
+    shutil.copy(path('others.pem'), jail + path('bots.pem'))
+    for name in ('server.pem', 'server.key'):
+        shutil.copy(path(name), jail)
+        os.chmod(os.path.join(jail, name), 0o644)
+    os.chmod(path('bots.pem'), 0o600)
+    yield jail
+    assert not os.path.exists(os.path.join(jail, 'ran')), 'nothing in it was loaded'
+
+
+# A program that changes its root before its first SSL_CTX takes neither library nor trust out of the new one.
+
+@as_root
+@pytest.mark.parametrize('more', [[], ['unprivileged']], ids=['root', 'unprivileged'])
+def test_another_root(jail, more):
+    with Unmodified([], compiled('late', LATE, '-lssl', '-lcrypto'), jail, *more) as server:
+        visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+        visited(server, *own('impostor'), '--on-unsatisfiable', 'present', status=1,
+                alert_received='unknown_ca', line=dict(certificate='invalid'))
+        assert server.errors == []
+
+
+@as_root
+@pytest.mark.parametrize('how, says', [('chroot', 'of which 1 was given the flag'), ('by a system call', 'it changed its root')])
+def test_another_root_of_python(jail, how, says):
+    write('late.py', LATE_PYTHON.encode())
+    number = str(161 if os.uname().machine == 'x86_64' else 51)
+    ran = under(['--server', *AGENTS, '--verbose'], sys.executable, path('late.py'), jail, how, number)
+    went_well(ran)
+    assert says in ran.err, 'it is given the flag, or says why not'
+
+
+FORKS = r'''
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static int ends[2];
+static __thread int slow;
+static int made(void* of, void* p, CRYPTO_EX_DATA* d, int i, long l, void* a) {
+    if (slow) { slow = 0; (void)!write(ends[1], "x", 1); usleep(300000); } /* in the middle of an SSL_new */
+    return 1;
+}
+static void* make(void* unused) {
+    SSL_CTX* context = SSL_CTX_new(TLS_method());
+    slow = 1;
+    SSL_free(SSL_new(context));
+    return 0;
+}
+int main(void) {
+    char octet;
+    pthread_t other;
+    int status = 0;
+    if (pipe(ends) != 0) return 2;
+    SSL_CTX_free(SSL_CTX_new(TLS_method()));
+    SSL_get_ex_new_index(0, 0, made, 0, 0);
+    pthread_create(&other, 0, make, 0);
+    (void)!read(ends[0], &octet, 1);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        SSL_CTX* context = SSL_CTX_new(TLS_method());
+        SSL_free(SSL_new(context));
+        SSL_CTX_free(context);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    pthread_join(other, 0);
+    puts(status == 0 ? "the child ended" : "the child hung");
+    return status != 0;
+}
+'''
+
+MANY = r'''
+#include <openssl/ssl.h>
+#include <stdio.h>
+static int freed;
+static int slot;
+static void gone(void* of, void* p, CRYPTO_EX_DATA* d, int i, long l, void* a) { freed += p != 0; }
+static SSL_CTX* made(void) {
+    SSL_CTX* context = SSL_CTX_new(TLS_method());
+    SSL_CTX_set_ex_data(context, slot, context); // ours, and none that libreqauth makes to look at it
+    return context;
+}
+int main(void) {
+    slot = SSL_CTX_get_ex_new_index(0, 0, 0, 0, gone);
+    for (int i = 0; i < 50; ++i) SSL_CTX_free(made());
+    printf("%d ", freed);
+    SSL_CTX* kept = made();
+    SSL_CTX* other = made();
+    SSL* ssl = SSL_new(kept);
+    SSL_CTX_free(other);
+    SSL_CTX_free(kept);
+    SSL_free(ssl);
+    printf("%d\n", freed);
+    return 0;
+}
+'''
+
+
+def test_many_contexts():
+    """As without us: an SSL_CTX that nobody uses ends when it is freed."""
+    ran = under(['--server', *AGENTS, '--verbose'], compiled('many', MANY, '-lssl', '-lcrypto'))
+    assert ran.out == '50 52\n', ran.err
+    assert 'made 52 SSL_CTXs, of which 52 were given the flag' in ran.err
+
+
+@pytest.mark.parametrize('options', [['--server', *AGENTS], CRAWLER], ids=['a server', 'a client'])
+def test_fork(options):
+    """While another thread makes an SSL: the child makes its own."""
+    ran = under(options, compiled('forks', FORKS, '-lssl', '-lcrypto', '-lpthread'))
+    assert ran.out == 'the child ended\n', ran.err
+
+
+CLOSES = '''
+import os, runpy, sys
+import ssl
+ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+for number in range(3, 1024):
+    try:
+        if '/log/' in os.readlink(f'/proc/self/fd/{number}'):
+            os.close(number)
+    except OSError:
+        pass
+change = sys.argv.pop(1)
+if change != 'nothing':
+    os.rename(change, change + '.old')
+    if change.endswith('linked'):
+        os.symlink(sys.argv[1] + '.target', change)
+    else:
+        open(change, 'w').close()
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name='__main__')
+'''
+
+
+@pytest.fixture(scope='module')
+def logs(certificates):
+    for name in ('mine', 'theirs'):
+        os.makedirs(path(f'log/{name}'))
+    os.mkfifo(path('log/fifo'))
+    write('log/target', b'')
+    os.symlink(path('log/target'), path('log/link'))
+    os.symlink(path('log/nowhere'), path('log/dangling'))
+    os.symlink(path('log/mine'), path('log/folder'))
+    write('log/first', b'')
+    os.link(path('log/first'), path('log/second'))
+    write('log/of-another', b'')
+    if os.geteuid() == 0:
+        for name in ('theirs', 'of-another'):
+            os.chown(path(f'log/{name}'), 65534, 65534)
+    write('closes.py', CLOSES.encode())
+
+
+@pytest.mark.parametrize('name, words', [
+    pytest.param('fifo', 'is a FIFO', id='a FIFO'), pytest.param('link', 'is a symbolic link', id='a symbolic link'),
+    pytest.param('dangling', 'is a symbolic link', id='a link to nowhere'), pytest.param('folder/log', 'is a symbolic link', id='a linked folder'),
+    pytest.param('second', 'has another name', id='a second name'), pytest.param('mine', 'Is a directory', id='a folder'),
+    pytest.param('none/log', 'No such file', id='no folder'), pytest.param('/dev/null', 'no regular file', id='a device'),
+    pytest.param('theirs/log', "another user's", id="in another user's folder", marks=as_root),
+    pytest.param('of-another', "another user's", id="another user's", marks=as_root)])
+def test_log(logs, name, words):
+    """A log goes to a regular file of one's own, by no other name, and nobody waits for it."""
+    log = os.path.join(path('log'), name)
+    cannot([*CRAWLER, '--log', log], '/bin/echo', 'it ran', status=125, words=(f'--log {log}', words))
+    assert os.listdir(path('log/theirs')) == [] and octets_of('log/target') == b'' and not os.path.exists(path('log/nowhere')), 'nothing was written'
+
+
+def test_log_closed_by_the_program(logs):
+    with closing('nothing', 'closed') as server:
+        visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+
+
+@pytest.mark.parametrize('name, words', [('linked', 'is a symbolic link'), ('moved', 'is another file by now')])
+def test_log_closed_and_another_by_now(logs, name, words):
+    with closing(path(f'log/mine/{name}'), name) as server:
+        for _ in range(2):
+            calls(server, *CRAWLER)
+        said = [line for line in server.errors if f'log/mine/{name}' in line]
+        assert len(said) == 1 and words in said[0], ('it says so once', server.errors)
+        assert not os.path.exists(server.log) or octets_of(server.log) == b'', 'nothing is written'
+    assert not os.path.exists(path('server.py.target')), 'it is not followed'
+
+
+def closing(change, log):
+    """A server that closes its log, and puts something else in its place."""
+    write('server.py', PYTHON_SERVER.encode())
+    return Unmodified([], sys.executable, path('closes.py'), change, path('server.py'), *own('server')[1::2], log=f'log/mine/{log}')
+
+
+def test_exported():
+    """A function that libssl has and nobody has looked at."""
+    nm = shutil.which('nm')
+    if nm is None:
+        pytest.skip('there is no nm')
+    listed = run('/usr/bin/ldd', EXEC).out
+    libssl = re.search(r'libssl\S* => (\S+)', listed).group(1)
+    names = {line.split()[2].split('@')[0] for line in run(nm, '-D', '--defined-only', libssl).out.splitlines() if ' T ' in line}
+    assert len(names) > 400, 'libssl has functions'
+    with open(os.path.join(HERE, 'libssl.functions')) as file:
+        known = [re.compile(each) for line in file if not line.startswith('#') for each in line.split()]
+    for name in sorted(names):
+        assert any(each.fullmatch(name) for each in known), f'{name}: see modules/preload/hidden.cpp and tests/modules/preload/libssl.functions'
+
+
+def test_ssl_ctrl():
+    """What it gives of the peer."""
+    header = next((each for each in ('/usr/include/openssl/ssl.h', '/usr/local/include/openssl/ssl.h') if os.path.exists(each)), None)
+    if header is None:
+        pytest.skip('there is no openssl/ssl.h')
+    with open(header) as file:
+        commands = set(re.findall(r'SSL_CTRL_GET_PEER\w+', file.read()))
+    # The key of the key exchange is there with or without a certificate.
+    assert commands <= {'SSL_CTRL_GET_PEER_SIGNATURE_NID', 'SSL_CTRL_GET_PEER_SIGNATURE_NAME', 'SSL_CTRL_GET_PEER_TMP_KEY'}, 'another one'
