@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytest.register_assert_rewrite('running', 'hosts', 'servers')
+pytest.register_assert_rewrite('running', 'hosts', 'servers', 'standing')
 import running  # noqa: E402
 import servers  # noqa: E402
 
@@ -74,3 +74,12 @@ def nginx_with_module(nginx):
     if 'instead of' in (said := nginx(starts=False).test().err):
         pytest.skip(f'nginx is another version than the headers that the module was built with: {said.splitlines()[0]}')
     return nginx
+
+
+@pytest.fixture(scope='session')
+def httpd_with_module(pki):
+    """Apache httpd."""
+    for file in (servers.found('apache2'), f'{servers.Apache.modules}/mod_ssl.so', servers.Apache.shared_object, servers.Tunnel.program):
+        if file is None or not os.path.exists(file):
+            pytest.skip(f'{file or "apache2"} is not here: it takes the packages apache2-bin and apache2-dev')
+    return servers.Apache

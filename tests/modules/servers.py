@@ -6,6 +6,7 @@ Each has ports and a folder of its own, and ends with its block. In a configurat
 import contextlib
 import itertools
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -30,14 +31,13 @@ def found(name):
 
 class Packaged:
     """What both have."""
-    files = ()  # that the process gets
 
     def __init__(self, module):
         self.folder, self.module = path(f'{type(self).__name__}-{next(numbers)}'), module
         os.makedirs(self.folder)
         for each in (home.name, self.folder):
             os.chmod(each, 0o711)  # workers of root's servers are somebody else
-        self.port, self.other, self.plain, self.control = (unused_port() for _ in range(4))
+        self.port, self.other, self.plain = (unused_port() for _ in range(3))
         self.process = None
 
     def at(self, name):
@@ -72,6 +72,9 @@ class Packaged:
             return file.read()
         return ''
 
+    def forget_log(self):
+        write(self.at('error.log'), b'')
+
     def end(self):
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -99,7 +102,7 @@ class Nginx(Packaged):
 
     def __init__(self, *servers, http='', module=True, workers=1, starts=True, environment=None):
         super().__init__(module)
-        self.generation, self.workers = 0, workers
+        self.generation, self.says, self.workers = 0, unused_port(), workers
         self.configure(*servers, http=http)
         if starts:
             self.start(environment)
@@ -113,7 +116,7 @@ class Nginx(Packaged):
             f'error_log {self.at("error.log")} info;',
             'events { worker_connections 1024; }',
             f'http {{ access_log off; {temporary} ssl_protocols TLSv1.2 TLSv1.3; keepalive_requests 100000;',
-            f'server {{ listen 127.0.0.1:{self.control}; return 200 "{self.generation}\\n"; }}',
+            f'server {{ listen 127.0.0.1:{self.says}; return 200 "{self.generation}\\n"; }}',
             self.ported('\n'.join([http, *servers])), '}', ''])
 
     def configure(self, *servers, http=''):
@@ -130,9 +133,9 @@ class Nginx(Packaged):
         self.until(lambda: self.says_generation() == self.generation)
 
     def says_generation(self):
-        with contextlib.suppress(OSError, ValueError), socket.create_connection(('127.0.0.1', self.control), timeout=PATIENCE) as control:
-            control.sendall(b'GET / HTTP/1.0\r\n\r\n')
-            return int(read_all(control).split(b'\r\n\r\n')[1])
+        with contextlib.suppress(OSError, ValueError), socket.create_connection(('127.0.0.1', self.says), timeout=PATIENCE) as plain:
+            plain.sendall(b'GET / HTTP/1.0\r\n\r\n')
+            return int(read_all(plain).split(b'\r\n\r\n')[1])
 
     def children(self):
         with open(f'/proc/{self.process.pid}/task/{self.process.pid}/children') as file:
@@ -164,3 +167,99 @@ class Nginx(Packaged):
         bad = [line for line in self.log().splitlines() if re.search(r'\[(alert|emerg|crit)\]|exited on signal', line)
                and not re.search(r'certificate verify failed|peer did not return a certificate', line)]
         assert not bad, 'nginx has no alerts in its log'
+
+
+class Apache(Packaged):
+    """Apache httpd, which listens on those of its ports that `text` has. `extra` goes before it, outside of virtual hosts."""
+    shared_object, modules = built('modules/apache/mod_reqauth.so'), '/usr/lib/apache2/modules'
+    loaded = ('authn_core authn_file authz_core authz_host authz_user auth_basic alias cgi dir env headers http2 include proxy '
+              'proxy_ajp proxy_fcgi proxy_http proxy_scgi proxy_uwsgi rewrite setenvif socache_shmcb ssl').split()
+
+    def __init__(self, text='', mpm='event', module=True, start=True, extra='', load=(), environment=None):
+        super().__init__(module)
+        for made in ('www', 'run/socks', 'lock'):
+            os.makedirs(self.at(made))
+        self.page('index.html', 'hello\n')
+        self.mpm, self.extra, self.load, self.conf = mpm, extra, load, self.at('apache2.conf')
+        self.configure(text)
+        if start:
+            self.start(environment)
+
+    def configure(self, text, module=None):
+        self.module = self.module if module is None else module
+        load = [f'LoadModule mpm_{self.mpm}_module {self.modules}/mod_mpm_{self.mpm}.so',
+                *(f'LoadModule {name}_module {self.modules}/mod_{name}.so' for name in (*self.loaded, *self.load)),
+                *([f'LoadModule reqauth_module {self.shared_object}'] if self.module else [])]
+        lines = [f'ServerRoot {self.folder}', 'PidFile run/httpd.pid', 'DefaultRuntimeDir run', f'Mutex file:{self.at("lock")} default',
+                 *(f'Listen 127.0.0.1:{port}' for port in ('$PORT', '$OTHER', '$PLAIN') if port == '$PORT' or port in text), 'ServerName localhost',
+                 *load, *(['User nobody', 'Group nogroup'] if os.geteuid() == 0 else []), 'ErrorLog error.log', 'LogLevel info',
+                 'DocumentRoot www', 'DirectoryIndex index.html', 'StartServers 2', 'MaxRequestWorkers 150',
+                 'MaxConnectionsPerChild 0', 'KeepAliveTimeout 30', 'GracefulShutdownTimeout 60', 'SSLSessionCache none', self.extra, text]
+        write(self.conf, self.ported('\n'.join(lines) + '\n').encode())
+
+    def page(self, name, text):
+        os.makedirs(os.path.dirname(self.at(f'www/{name}')), exist_ok=True)
+        write(self.at(f'www/{name}'), text.encode())
+
+    def line_of(self, text):
+        with open(self.conf) as file:
+            return next(number for number, line in enumerate(file, 1) if text in line)
+
+    def command(self, *options):
+        return [found('apache2'), '-d', self.folder, '-f', self.conf, *(options or ['-DFOREGROUND'])]
+
+    def start(self, environment=None):
+        self.run(environment)
+        self.until(self.listens)
+        return self
+
+    def listens(self):
+        with contextlib.suppress(ConnectionError), socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE):
+            return True
+        return False
+
+    def control(self, action):
+        """apachectl, as it is packaged."""
+        done = subprocess.run([found('apachectl'), action], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env={
+            **os.environ, 'APACHE_CONFDIR': self.folder, 'APACHE_ENVVARS': '/nonexistent', 'APACHE_HTTPD': found('apache2'),
+            'APACHE_RUN_DIR': self.at('run'), 'APACHE_LOCK_DIR': self.at('lock'),
+            'APACHE_RUN_USER': pwd.getpwuid(os.getuid()).pw_name, 'APACHE_ULIMIT_MAX_FILES': ':'})
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def children(self):
+        """The processes that serve, with the processor time of each so far, in ticks."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            with contextlib.suppress(OSError), open(f'/proc/{pid}/stat') as file:
+                fields = file.read().rsplit(')', 1)[1].split()
+                if int(fields[1]) == self.process.pid:
+                    found[pid] = int(fields[11]) + int(fields[12])
+        return found
+
+    def graceful(self, alone=True):
+        """Has it read the configuration again; and, without open connections, waits until those that had read the old one are gone."""
+        restarts, old = self.log().count('resuming normal operations'), self.children()
+        self.process.send_signal(signal.SIGUSR1)
+        self.until(lambda: self.log().count('resuming normal operations') > restarts and not (alone and old.keys() & self.children().keys()))
+
+    def processor_time(self):
+        return sum(self.children().values()) / os.sysconf('SC_CLK_TCK')
+
+
+class Tunnel:
+    """Plain connections to its port reach the server at `to` over TLS: as the agent `who`, or as a person. `more`: words of tunnel."""
+    program = built('tests/tunnel')
+
+    def __init__(self, to, name, who='crawler', *more):
+        files = [path(f'{who}.pem'), path(f'{who}.key')] if who else ['-', '-']
+        self.process = subprocess.Popen([self.program, str(to), name, path('servers.pem'), *files, *more], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline().split()[-1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.process.stdout.close()

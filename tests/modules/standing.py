@@ -11,9 +11,11 @@ import collections
 import http.client
 import socket
 import struct
-import subprocess
 
-from running import PATIENCE, check, octets_of, path, write
+import pytest
+
+from running import PATIENCE, octets_of, path, write
+from servers import Tunnel
 
 Host = collections.namedtuple('Host', 'name on ca asks beside misdirected aliases', defaults=('off', 'empty', ()))
 NONE, OPTIONAL, NO_CA, REQUIRE = 'none', 'optional', 'optional_no_ca', 'require'
@@ -60,22 +62,10 @@ def certificate_names():
     return ','.join(f'DNS:{name}' for name in (*(host.name for host in HOSTS), 'beside-too.example', 'localhost'))
 
 
-class Tunnel:
-    def __init__(self, program, port, name, visitor, version):
-        write('customer-own.pem', octets_of('customer.pem') + octets_of('customer.key'))
-        shown = [path(f'{visitor.shows}.pem'), path(f'{visitor.shows}.key')] if visitor.shows else ['-', '-']
-        words = [*(['offers'] if visitor.flag else []), 'presents', *([f'own={path("customer-own.pem")}'] if visitor.customer else [])]
-        self.process = subprocess.Popen([program, str(port), name, path('servers.pem'), *shown, {'1.1': 'http/1.1', '2': 'h2'}[version], *words],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        self.port = int(self.process.stdout.readline().split()[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait(PATIENCE)
-        self.process.stdout.close()
+def tunnel(server, name, visitor, version):
+    write('customer-own.pem', octets_of('customer.pem') + octets_of('customer.key'))
+    words = [*(['offers'] if visitor.flag else []), 'presents', *([f'own={path("customer-own.pem")}'] if visitor.customer else [])]
+    return Tunnel(server.port, name, visitor.shows, {'1.1': 'http/1.1', '2': 'h2'}[version], *words)
 
 
 class Http1:
@@ -181,20 +171,18 @@ def ask(version, port, asked):
     return met
 
 
-def walk(program, server, visitors, doors, version):
-    """Gives what each of the visitors meets: {(server name, visitor, host, place): Meets}. The doors of a few hosts: of the handshake's
+def walk(server, name, visitors, doors, version):
+    """Gives what each of the visitors meets: {(visitor, host, place): Meets}. The doors of a few hosts: of the handshake's
     own, and of some others if they let it in at all, else one of them. If there is no handshake the first request is all."""
-    met = {}
-    for name in NAMES:
-        own = BY_NAME.get(name, HOSTS[0]).name
-        for who in visitors:
-            with Tunnel(program, server.port, name, VISITORS[who], version) as tunnel:
-                seen = ask(version, tunnel.port, [(ASKED[0], '/')])
-                if seen[ASKED[0], '/'].status:
-                    seen |= ask(version, tunnel.port, [(host, '/') for host in ASKED])
-                    seen |= ask(version, tunnel.port, [(host, door) for host in dict.fromkeys((own, *DOORS_AT))
-                                                       for door in doors[:1 if seen[host, '/'].status == 421 else None]])
-                met |= {(name, who, *what): answer for what, answer in seen.items()}
+    met, own = {}, BY_NAME.get(name, HOSTS[0]).name
+    for who in visitors:
+        with tunnel(server, name, VISITORS[who], version) as through:
+            seen = ask(version, through.port, [(ASKED[0], '/')])
+            if seen[ASKED[0], '/'].status:
+                seen |= ask(version, through.port, [(host, '/') for host in ASKED])
+                seen |= ask(version, through.port, [(host, door) for host in dict.fromkeys((own, *DOORS_AT))
+                                                    for door in doors[:1 if seen[host, '/'].status == 421 else None]])
+            met |= {(who, *what): answer for what, answer in seen.items()}
     return met
 
 
@@ -208,7 +196,7 @@ def expected(name, who, asked, door, ever, rules):
     visitor, there, here = VISITORS[who], BY_NAME.get(name, HOSTS[0]), BY_NAME[asked]
     accepted = visitor.flag and there.on and (there.asks != REQUIRE or there.beside == 'on')
     if not accepted:
-        status, said = ever[name, 'a customer' if visitor.customer else 'a person', asked, door]
+        status, said = ever['a customer' if visitor.customer else 'a person', asked, door]
         return Meets(status, ('ignored' if visitor.flag else 'not_offered', 'NONE', '', *said[3:]) if status == 200 else None)
     verified = visitor.ca == there.ca
     if there.asks == REQUIRE and not verified and rules.no_certificate == 0:
@@ -228,14 +216,13 @@ def expected(name, who, asked, door, ever, rules):
     return Meets(200, ('accepted', *agent, 'NONE', here.name))
 
 
-def run(what, program, server, plain, doors, rules):
-    """Checks the whole table at `server`, against `plain`, which is the same without the module."""
-    kinds = collections.Counter()
-    for version in ('1.1', '2'):
-        ever = walk(program, plain, [who for who, visitor in VISITORS.items() if not visitor.flag], doors, version)
-        for key, met in walk(program, server, VISITORS, doors, version).items():
-            name, who, asked, door = key
-            wanted = expected(*key, ever, rules)
-            check(f'{what}, HTTP/{version}: {who} of {name} asks for {asked}{door}: {wanted}', met == wanted, met)
-            kinds[wanted.status, wanted.said[0] if wanted.said else ''] += 1
-    print(f'{what}: {sum(kinds.values())} answers: ' + ', '.join(f'{kind[0]} {kind[1]}'.strip() + f' {count}' for kind, count in sorted(kinds.items())), flush=True)
+def table(test):
+    """Rows: HTTP's version, and the name of the handshake."""
+    return pytest.mark.parametrize('version', ['1.1', '2'], ids=['HTTP 1.1', 'HTTP 2'])(pytest.mark.parametrize('name', NAMES)(test))
+
+
+def check(version, name, server, plain, doors, rules):
+    """One row at `server`, against `plain`, which is the same without the module."""
+    ever = walk(plain, name, [who for who, visitor in VISITORS.items() if not visitor.flag], doors, version)
+    for (who, asked, door), met in walk(server, name, VISITORS, doors, version).items():
+        assert met == expected(name, who, asked, door, ever, rules), f'{who} asks for {asked}{door}'
