@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of the example programs share: a PKI, the two programs, and checks that are counted."""
+"""What the tests in Python share: a PKI, and the two programs."""
 import base64
 import contextlib
 import functools
@@ -11,47 +11,25 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
-import traceback
-
-BUILD = os.environ.get('REQAUTH_BUILD', '')  # set by scripts/pytest
 
 
 def built(name):
-    """What scripts/setup has built, by its place in the build's folder."""
-    return os.path.join(BUILD, *name.split('/'))
+    """What scripts/setup has built, by its place in the build's folder, which scripts/pytest names."""
+    return os.path.join(os.environ['REQAUTH_BUILD'], *name.split('/'))
 
 
-BY_PYTEST = 'pytest' in sys.modules
-BUILD = BUILD if BY_PYTEST else os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), '..')
-SERVER, CLIENT = (built('examples/reqauth-server'), built('examples/reqauth-client')) if BY_PYTEST else sys.argv[1:3]
+SERVER, CLIENT = built('examples/reqauth-server'), built('examples/reqauth-client')
 PATIENCE = 60  # seconds, only so that a hang fails: nothing here asserts a time
-checks = failures = 0
 
 
-def check(what, holds, seen=''):
-    global checks, failures
-    if BY_PYTEST:
-        assert holds, (what, seen)
-        return
-    checks += 1
-    if not holds:
-        failures += 1
-        print(f'FAILED: {what}\n        {seen}', flush=True)
-
-
-def same(*seen, **wanted):
-    """Checks members of a JSON line."""
+def same(got, **wanted):
+    """Members of a JSON line."""
     __tracebackhide__ = True
-    got = seen[-1]
     for name, value in wanted.items():
         name = {'x5t': 'x5t#S256'}.get(name, name)
-        if BY_PYTEST:
-            assert name in got and got[name] == value, f'{name} is not {value!r}: {got}'
-        else:
-            check(f'{seen[0]}: {name} is {value!r}', name in got and got[name] == value, got)
+        assert name in got and got[name] == value, f'{name} is not {value!r}: {got}'
 
 
 @functools.cache
@@ -161,13 +139,6 @@ commonName = optional
     write('noise.pem', b'not a certificate\n')
 
 
-if not BY_PYTEST:
-    if reasons := [reason for reason in map(two_openssls, (SERVER, CLIENT)) if reason]:
-        print(f'skipped: {reasons[0]}', flush=True)
-        sys.exit(77)
-    make_pki()
-
-
 def own(name):
     return ['--cert', path(f'{name}.pem'), '--key', path(f'{name}.key')]
 
@@ -187,24 +158,12 @@ def thumbprint(name):
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip('=')
 
 
-@functools.cache
-def terminals():
-    """Whether a pseudo-terminal can be had; the reason is printed where none can."""
-    try:
-        for end in os.openpty():
-            os.close(end)
-    except OSError as why:
-        print(f'skipped: what needs a terminal: no pseudo-terminal can be had ({why.strerror}): is /dev/pts mounted?', flush=True)
-        return False
-    return True
-
-
 # The two programs.
 
 class Server:
-    def __init__(self, *options, listen='127.0.0.1:0', plain=False, certificate='server', program=None):
+    def __init__(self, *options, listen='127.0.0.1:0', plain=False, certificate='server', program=SERVER):
         mode = [] if plain else ['--json']
-        self.process = subprocess.Popen([program or SERVER, '--listen', listen, *own(certificate), *options, *mode],
+        self.process = subprocess.Popen([program, '--listen', listen, *own(certificate), *options, *mode],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.lines = queue.Queue()
         self.errors = b''
@@ -215,8 +174,7 @@ class Server:
             self.address = self.text().split()[-1]
         else:
             first = self.line()
-            check('the first line says listening', list(first) == ['event', 'address'] and first['event'] == 'listening',
-                  first)
+            assert list(first) == ['event', 'address'] and first['event'] == 'listening'
             self.address = first['address']
         self.port = int(self.address.rsplit(':', 1)[1])
 
@@ -247,7 +205,7 @@ class Server:
             self.process.send_signal(how)
         status = self.process.wait(PATIENCE)
         self.stderr.join(PATIENCE)
-        check('the server exits with status 0', status == 0, (status, self.errors))
+        assert status == 0, self.errors
         return self
 
     def __enter__(self):
@@ -329,18 +287,3 @@ def exchange(server, request):
     with tls(server) as connection:
         connection.sendall(request)
         return read_all(connection)
-
-
-def run_parts(*parts):
-    """Runs the parts, or those named on the command line, and exits."""
-    for part in parts:
-        if len(sys.argv) > 3 and part.__name__ not in sys.argv[3:]:
-            continue
-        before = checks
-        try:
-            part()
-        except Exception:  # the other parts still say how they are
-            check(f'{part.__name__} runs to its end', False, traceback.format_exc())
-        print(f'{part.__name__}: {checks - before} checks', flush=True)
-    print(f'{checks} checks, {failures} failed')
-    sys.exit(1 if failures or not checks else 0)

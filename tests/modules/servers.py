@@ -102,7 +102,7 @@ class Nginx(Packaged):
 
     def __init__(self, *servers, http='', module=True, workers=1, starts=True, environment=None):
         super().__init__(module)
-        self.generation, self.says, self.workers = 0, unused_port(), workers
+        self.generation, self.control, self.workers = 0, unused_port(), workers
         self.configure(*servers, http=http)
         if starts:
             self.start(environment)
@@ -116,7 +116,7 @@ class Nginx(Packaged):
             f'error_log {self.at("error.log")} info;',
             'events { worker_connections 1024; }',
             f'http {{ access_log off; {temporary} ssl_protocols TLSv1.2 TLSv1.3; keepalive_requests 100000;',
-            f'server {{ listen 127.0.0.1:{self.says}; return 200 "{self.generation}\\n"; }}',
+            f'server {{ listen 127.0.0.1:{self.control}; return 200 "{self.generation}\\n"; }}',
             self.ported('\n'.join([http, *servers])), '}', ''])
 
     def configure(self, *servers, http=''):
@@ -133,7 +133,7 @@ class Nginx(Packaged):
         self.until(lambda: self.says_generation() == self.generation)
 
     def says_generation(self):
-        with contextlib.suppress(OSError, ValueError), socket.create_connection(('127.0.0.1', self.says), timeout=PATIENCE) as plain:
+        with contextlib.suppress(OSError, ValueError), socket.create_connection(('127.0.0.1', self.control), timeout=PATIENCE) as plain:
             plain.sendall(b'GET / HTTP/1.0\r\n\r\n')
             return int(read_all(plain).split(b'\r\n\r\n')[1])
 

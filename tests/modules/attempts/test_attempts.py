@@ -173,7 +173,7 @@ def with_key_update(port):
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
         client.stdin.write(b'K\n')
         client.stdin.flush()
-        while (line := client.stderr.readline()).strip() not in (b'KEYUPDATE', b''):
+        while client.stderr.readline().strip() not in (b'KEYUPDATE', b''):
             pass
         client.stdin.write(get('a.example', '/says', '1.1', 'Connection: close'))
         client.stdin.flush()

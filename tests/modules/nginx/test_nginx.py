@@ -464,12 +464,12 @@ def test_two_addresses():
 def test_variables():
     """In map, log_format, limit_req and proxy_set_header; hostile names in all of them."""
     application = Application()
-    http_level = f'''
-        map $reqauth_verify $kind {{ default people; SUCCESS agents; }}
-        map $reqauth_subject $known {{ default no; CN=crawler.example yes; ~CN=second\\. second; }}
+    http_level = '''
+        map $reqauth_verify $kind { default people; SUCCESS agents; }
+        map $reqauth_subject $known { default no; CN=crawler.example yes; ~CN=second\\. second; }
         limit_req_zone $reqauth_fingerprint zone=agents:1m rate=1r/m;
         log_format plain '$reqauth_outcome|$reqauth_subject|$reqauth_san_dns|$status';
-        log_format json escape=json '{{"outcome":"$reqauth_outcome","subject":"$reqauth_subject","san":"$reqauth_san_dns","verify":"$reqauth_verify"}}';'''
+        log_format json escape=json '{"outcome":"$reqauth_outcome","subject":"$reqauth_subject","san":"$reqauth_san_dns","verify":"$reqauth_verify"}';'''
     site = ('access_log logs-plain plain; access_log logs-json json; ' f'location /limited {{ limit_req zone=agents; limit_req_status 429; proxy_pass http://127.0.0.1:{application.port}; }} '
             r'location /kind { return 200 "kind=$kind\nknown=$known\n"; } ' + application.location())
     with Nginx(vhost('a.example', on(), site), http=http_level) as nginx:

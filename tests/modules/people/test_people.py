@@ -185,7 +185,7 @@ def test_nobody_human_is_asked(server, relay, name, how, kind, asks):
     page = client(name)(relay.port, label, how)
     relay.settle()
     theirs = [each for each in relay.conversations if each.label == label and each.pieces]
-    lines = server.log(theirs, label, page != WAITS)
+    lines = server.logged(theirs, label, page != WAITS)
     wire.read(theirs, server.keylog, path('people.pcap'))
     if asks and how == 'person':
         assert page == WAITS
@@ -228,7 +228,7 @@ def test_flagged(server, label, options, wanted, seen, asks):
         wanted = {**wanted, 'requested': asks, 'sent': 'empty' if asks else 'none'}
     served = wanted.get('ok', True)
     ran = run(gnutls_client, '--connect', f'localhost:{server.port}', '--ca', path('servers.pem'), '--get', f'/?{label}', *options)
-    lines = server.log([ran], label, served)
+    lines = server.logged([ran], label, served)
     assert ran.status == int(not served), (ran.out, ran.err)
     same(ran.line, **{'ok': served, **wanted})
     assert seen is None or [(each['offered'], each['subject']) for each in lines] == [seen], 'says the server'
@@ -244,7 +244,7 @@ def test_executed(server, command):
     launcher = needs_built('modules/preload/reqauth-exec', 'what it takes')
     label, journal = f'executed-{os.path.basename(command[0])}', path(f'journal-{server.port}')
     ran = run(launcher, '--log', journal, *own('crawler'), '--', *command, path('servers.pem'), f'https://localhost:{server.port}/?{label}')
-    seen = [(each['offered'], each['subject']) for each in server.log([ran], label, True)]
+    seen = [(each['offered'], each['subject']) for each in server.logged([ran], label, True)]
     assert ran.status == 0 and ran.out, (ran.status, ran.out, ran.err)
     with open(journal) as lines:
         last = [json.loads(line) for line in lines if '"connection"' in line][-1]

@@ -17,7 +17,7 @@ import threading
 import pytest
 
 import applications
-import hosts
+from servers import unused_port
 from running import CLIENT, PATIENCE, Server, built, home, octets_of, other, own, path, read_all, run, same, write
 
 RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..', 'examples', 'recipes')
@@ -48,11 +48,11 @@ class Haproxy:
     """The configuration of the recipe, on another port and another name of its sockets."""
 
     def __init__(self, page=r'client-cert %[req.hdr(client-cert)]\n', application=None):
-        self.port = hosts.unused_port()
+        self.port = unused_port()
         text = recipe('haproxy.cfg').replace('127.0.0.1:8443', f'127.0.0.1:{self.port}').replace('abns@reqauth', f'abns@reqauth-{self.port}')
         text = text.replace(r'client-cert %[req.hdr(client-cert)]\n', page)
         if application:
-            self.agents = hosts.unused_port()
+            self.agents = unused_port()
             direct = next(line for line in text.splitlines() if 'accept-proxy ssl' in line and 'verify' in line)
             text = text.replace(direct, direct + '\n' + re.sub(r'abns@\S+ accept-proxy', f'127.0.0.1:{self.agents}', direct))
             text = re.sub('http-request return .*', f'server application 127.0.0.1:{application.port}', text)

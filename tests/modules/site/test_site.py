@@ -17,6 +17,7 @@ import pytest
 
 import chromium
 import hosts
+import servers
 from running import CLIENT, PATIENCE, authority, built, home, keeping, leaf, octets_of, own, path, read_all, run, same, tls, write
 
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..', 'examples', 'site')
@@ -40,8 +41,8 @@ class Site:
 
     def __init__(self, *options, starts=True):
         self.run = path(f'site-{time.monotonic_ns()}')
-        self.process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', hosts.found('nginx'), '--module',
-                                         hosts.Nginx.module, '--cert', path('server.pem'), '--key', path('server.key'), '--agents-ca',
+        self.process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', servers.found('nginx'), '--module',
+                                         servers.Nginx.shared_object, '--cert', path('server.pem'), '--key', path('server.key'), '--agents-ca',
                                          path('bots.pem'), '--run', self.run, *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if starts:
@@ -262,7 +263,7 @@ def test_refusal(options, word):
 
 def test_trial():
     """Without certificates it makes some, and what it prints to try them works as it stands."""
-    process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', hosts.found('nginx'), '--module', hosts.Nginx.module],
+    process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', servers.found('nginx'), '--module', servers.Nginx.shared_object],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         said = [process.stdout.readline() for _ in range(4)]
