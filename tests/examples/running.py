@@ -152,10 +152,22 @@ def octets_of(name):
         return file.read()
 
 
-def thumbprint(name):
+def der_of(name):
     with open(path(f'{name}.pem')) as pem:
-        der = ssl.PEM_cert_to_DER_cert(pem.read())
-    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip('=')
+        return ssl.PEM_cert_to_DER_cert(pem.read())
+
+
+def thumbprint(name):
+    return base64.urlsafe_b64encode(hashlib.sha256(der_of(name)).digest()).decode().rstrip('=')
+
+
+def fingerprint(name):
+    return hashlib.sha256(der_of(name)).hexdigest()
+
+
+def client_cert(name):
+    """The certificate as the field of RFC 9440 has it."""
+    return f':{base64.b64encode(der_of(name)).decode()}:'
 
 
 # The two programs.

@@ -22,7 +22,8 @@ import urllib.parse
 
 import pytest
 
-from running import PATIENCE, Server, authority, built, leaf, octets_of, openssl, own, path, run, same, thumbprint, two_openssls, write
+from running import (PATIENCE, Server, authority, built, client_cert, leaf, octets_of, openssl, own, path, run, same, thumbprint,
+                     two_openssls, write)
 
 jwt = pytest.importorskip('jwt', reason='PyJWT is not here: install python3-jwt')
 serialization = pytest.importorskip('cryptography.hazmat.primitives.serialization',  # what PyJWT signs with
@@ -364,11 +365,6 @@ def behind_proxies(keys):
                          path('proxy.pem')) as server:
         server.proxied = int(server.line()['address'].rsplit(':', 1)[1])
         yield server
-
-
-def client_cert(name):
-    with open(path(f'{name}.pem')) as pem:
-        return ':' + base64.b64encode(ssl.PEM_cert_to_DER_cert(pem.read())).decode() + ':'
 
 
 # As whom, what it writes into Client-Cert, to whose certificate the token is bound.

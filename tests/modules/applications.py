@@ -4,6 +4,7 @@
 An application answers with the variables HTTP_... that a program behind would see, as JSON: a list of [name, value]. Of HTTP itself it
 folds names as WSGI and the like do at their worst: whatever is no letter and no digit is an underscore.
 """
+import http.server as http_server
 import json
 import re
 import socket
@@ -130,6 +131,28 @@ class Behind:
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Echo:
+    """An application on a port of its own, which answers with the header fields as they came to it: names in lower case."""
+
+    class Handler(http_server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def do_GET(self):
+            body = json.dumps({'path': self.path, 'fields': [[name.lower(), value] for name, value in self.headers.items()]}).encode()
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self):
+        server = http_server.ThreadingHTTPServer(('127.0.0.1', 0), self.Handler)
+        self.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 # Clients, on plain connections: of a port without TLS, or of a tunnel.

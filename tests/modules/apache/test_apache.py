@@ -2,9 +2,7 @@
 """Runs a real Apache httpd, as packaged, with mod_reqauth: its clients are reqauth-client, tunnel and unmodified curl."""
 import base64
 import contextlib
-import hashlib
 import http.client
-import http.server
 import json
 import os
 import re
@@ -21,8 +19,8 @@ import pytest
 import standing
 import applications
 from servers import Apache, Tunnel as Carrier, found
-from running import (CLIENT, EC, PATIENCE, RSA, Ran, built, home, keeping, leaf, octets_of, openssl, other, own, path, presenting,
-                     read_all, revocation_list, run, same, write)
+from running import (CLIENT, EC, PATIENCE, RSA, Ran, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
+                     path, presenting, read_all, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 AGENT, CUSTOMER = 'CN=crawler.example', 'CN=customer.example'
@@ -43,23 +41,7 @@ def certificates(httpd_with_module):
     os.chmod(path('users'), 0o644)
 
 
-class Behind(http.server.BaseHTTPRequestHandler):
-    """The application behind: it answers with the header fields as they came to it."""
-    protocol_version = 'HTTP/1.1'
-
-    def do_GET(self):
-        body = json.dumps({'path': self.path, 'fields': [[name.lower(), value] for name, value in self.headers.items()]}).encode()
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-application = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Behind)
-threading.Thread(target=application.serve_forever, daemon=True).start()
+application = applications.Echo()
 
 ECHO = f'''
     RequestHeader unset X-Seen early
@@ -80,7 +62,7 @@ ECHO = f'''
     RequestHeader set X-Rewritten "%{{REWRITTEN}}e"
     RequestHeader set X-Ssl-Verify "%{{SSL_CLIENT_VERIFY}}s"
     RequestHeader set X-Ssl-Subject "%{{SSL_CLIENT_S_DN}}s"
-    ProxyPass /echo http://127.0.0.1:{application.server_port}/echo
+    ProxyPass /echo http://127.0.0.1:{application.port}/echo
 '''
 
 
@@ -135,16 +117,6 @@ class Tunnel(Carrier):
     def fields(self, where, host, **fields):
         """The same, as the application behind saw it."""
         return dict(json.loads(self.get(where, host, **fields)[1])['fields'])
-
-
-def client_cert(name):
-    with open(path(f'{name}.pem')) as pem:
-        return f':{base64.b64encode(ssl.PEM_cert_to_DER_cert(pem.read())).decode()}:'
-
-
-def fingerprint(name):
-    with open(path(f'{name}.pem')) as pem:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.read())).hexdigest()
 
 
 TWO = '''
@@ -1069,7 +1041,7 @@ def test_sessions(kind, mpm):
 def test_crossing(module, flagged):
     """CVE-2025-23048: a customer trusted at one virtual host presents its session at another, with and without the module."""
     reqauth = f'{BOTS}\nReqAuthBesideRequired on\n' if module else ''
-    echo = f'ProxyPass /echo http://127.0.0.1:{application.server_port}/echo\nRequestHeader set X-Ssl-Subject "%{{SSL_CLIENT_S_DN}}s"'
+    echo = f'ProxyPass /echo http://127.0.0.1:{application.port}/echo\nRequestHeader set X-Ssl-Subject "%{{SSL_CLIENT_S_DN}}s"'
     hosts = ''.join(vhost(name, f'{reqauth}SSLCACertificateFile {path(ca + ".pem")}\nSSLVerifyClient require\n'
                                 f'SSLSessionTicketKeyFile {path("tickets.key")}', echo=echo)
                     for name, ca in (('a.example', 'customers'), ('b.example', 'others')))

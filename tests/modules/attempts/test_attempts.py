@@ -21,8 +21,8 @@ import pytest
 import hosts
 from applications import Behind, PREFACE, ajp, answer, frame, frames, http as speaks_http, http1, literal, plainly
 from servers import Apache, Nginx, Tunnel as Carrier, found, unused_port
-from running import (CLIENT, PATIENCE, Ran, Server, built, home, keeping, leaf, octets_of, openssl, other, own, path, presenting, read_all,
-                     run, same, thumbprint, write)
+from running import (CLIENT, PATIENCE, Ran, Server, built, client_cert, home, keeping, leaf, octets_of, openssl, other, own, path,
+                     presenting, read_all, run, same, thumbprint, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 EXEC = built('modules/preload/reqauth-exec')
@@ -1598,8 +1598,7 @@ def test_R3(resource_server, target):
 
 def test_R4(resource_server):
     """A stolen token, with the certificate in a field."""
-    with open(path('crawler.pem')) as pem:
-        field = f'Client-Cert: :{base64.b64encode(ssl.PEM_cert_to_DER_cert(pem.read())).decode()}:'
+    field = f'Client-Cert: {client_cert("crawler")}'
     for each in (field, field.lower(), field.replace('-', '_', 1), 'Connection: close\r\n' + field):
         assert http1(resource_server.person.port, 'a.example', '/resource', [f'Authorization: Bearer {resource_server.mine}', each])[0] == 401, each
 

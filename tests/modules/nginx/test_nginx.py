@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the nginx module in a real nginx, on loopback, against clients with and without the flag."""
 import asyncio
-import base64
 import collections
 import contextlib
 import functools
-import hashlib
-import http.server
 import json
 import os
 import random
@@ -16,7 +13,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
@@ -25,8 +21,8 @@ import applications
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, unused_port
-from running import (CLIENT, PATIENCE, RSA, authority, built, home, keeping, leaf, octets_of, other, own, path, presenting,
-                     revocation_list, run, same, write)
+from running import (CLIENT, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
+                     presenting, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 CRAWLER, PERSON, OFFERS = own('crawler'), ['--offer', 'never'], ['--offer', 'always']
@@ -167,46 +163,16 @@ def answer_of(file):
     return int(first.split()[1]), said(body.decode()), body.decode()
 
 
-class Application:
-    """What is behind nginx: answers each request with the header fields that it saw, as JSON."""
-
-    def __init__(self):
-        class Echo(http.server.BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
-
-            def do_GET(self):
-                body = json.dumps(self.headers.items()).encode()
-                self.send_response(200)
-                self.send_header('Content-Length', str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Echo)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
+class Application(applications.Echo):
     def location(self):
         return f'''location /app {{ proxy_pass http://127.0.0.1:{self.port}; proxy_http_version 1.1;
             proxy_set_header Client-Cert $reqauth_client_cert; proxy_set_header Client-Cert-Chain $reqauth_client_cert_chain;
             proxy_set_header X-Agent $reqauth_subject; proxy_set_header X-Customer $ssl_client_s_dn; }}'''
 
 
-def der_of(name):
-    with open(path(f'{name}.pem')) as pem:
-        return ssl.PEM_cert_to_DER_cert(pem.read())
-
-
 def text_of_certificate(name, *what):
     done = subprocess.run(['openssl', 'x509', '-in', path(f'{name}.pem'), '-noout', *what], check=True, capture_output=True)
     return done.stdout.decode().strip().split('=', 1)[1]
-
-
-def client_cert(name):
-    return f':{base64.b64encode(der_of(name)).decode()}:'
 
 
 @pytest.fixture
@@ -222,7 +188,7 @@ def test_agents_at_their_hosts(two_hosts):
     """The outcome on both sides."""
     offered = {'offered': True, 'requested': True, 'acknowledged': True, 'sent': 'flag', 'judged': 'accepted', 'resumed': False}
     crawler = {'issuer': 'CN=bots CA', 'serial': text_of_certificate('crawler', '-serial'), 'san_dns': 'crawler.example',
-               'san_uri': 'https://crawler.example/bot', 'fingerprint': hashlib.sha256(der_of('crawler')).hexdigest(),
+               'san_uri': 'https://crawler.example/bot', 'fingerprint': fingerprint('crawler'),
                'client_cert': client_cert('crawler'), 'client_cert_chain': client_cert('bots'), 'resumed': '0', 'reason': ''}
     seen = meets(two_hosts, 'a.example', *CRAWLER, line=offered, **AGENT, **crawler)
     ends = subprocess.run(['date', '-u', '+%Y-%m-%dT%H:%M:%SZ', '-d', text_of_certificate('crawler', '-enddate')], capture_output=True, check=True)
@@ -258,10 +224,10 @@ OF_IDENTITY = {'client-cert', 'client-cert-chain', 'x-agent', 'x-customer', 'cli
 
 
 def behind(body):
-    """The fields as the application saw them: in lower case, by name."""
+    """The fields as the application saw them, by name."""
     fields = collections.defaultdict(list)
-    for name, value in json.loads(body):
-        fields[name.lower()].append(value)
+    for name, value in json.loads(body)['fields']:
+        fields[name].append(value)
     return fields
 
 
@@ -492,9 +458,9 @@ def test_variables():
             assert (seen.page[name] and re.fullmatch(r'[\x20-\x7e]+', seen.page[name]) and
                     not set('"') & set(seen.page[name].replace('\\"', ''))), f'hostile names: {name} is printable'
         ran = visit_of(nginx, 'a.example', *own('hostile'), target='/app')
-        fields = json.loads(ran.text.splitlines()[0])
-        assert [value for name, value in fields if name == 'X-Agent'] == [seen.page['subject']], 'hostile names: one field of the application'
-        assert {name for name, _ in fields} - {'Host', 'Connection', 'User-Agent'} == {'Client-Cert', 'Client-Cert-Chain', 'X-Agent'}, 'hostile names: no field more'
+        fields = behind(ran.text.splitlines()[0])
+        assert fields['x-agent'] == [seen.page['subject']], 'hostile names: one field of the application'
+        assert set(fields) - {'host', 'connection', 'user-agent'} == {'client-cert', 'client-cert-chain', 'x-agent'}, 'hostile names: no field more'
         nginx.until(lambda: any('script' in line for line in nginx.lines('logs-json')) and  # written after the answer
                     len(nginx.lines('logs-plain')) == len(nginx.lines('logs-json')))
         lines = nginx.lines('logs-plain')
@@ -796,7 +762,7 @@ def test_cache(lines):
     shutil.rmtree(path('proxy'), ignore_errors=True)
     with Nginx(vhost('a.example', on(), f'location /app {{ {passes} proxy_cache proxy; {lines} }}'), http=ZONES) as nginx:
         def sees(seen):
-            return dict(json.loads(seen.text.splitlines()[0])).get('X-Agent')
+            return dict(json.loads(seen.text.splitlines()[0])['fields']).get('x-agent')
 
         def agent(name='crawler'):
             return sees(visit_of(nginx, 'a.example', *own(name), target='/app'))

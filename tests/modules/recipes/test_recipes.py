@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the files of examples/recipes as docs/recipes.md says. What is not there is skipped, with the reason."""
-import base64
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -18,7 +16,7 @@ import pytest
 
 import applications
 from servers import unused_port
-from running import CLIENT, PATIENCE, Server, built, home, octets_of, other, own, path, read_all, run, same, write
+from running import CLIENT, PATIENCE, Server, built, client_cert, fingerprint, home, octets_of, other, own, path, read_all, run, same, write
 
 RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..', 'examples', 'recipes')
 EXEC = built('modules/preload/reqauth-exec')
@@ -37,11 +35,6 @@ def recipe(name):
 
 def went_well(ran):
     assert ran.status == 0, (ran.out, ran.err)
-
-
-def client_cert(name):
-    with open(path(f'{name}.pem')) as pem:
-        return f':{base64.b64encode(ssl.PEM_cert_to_DER_cert(pem.read())).decode()}:'
 
 
 class Haproxy:
@@ -309,7 +302,7 @@ def test_behind(monkeypatch):
     monkeypatch.syspath_prepend(RECIPES)
     import behind
     field = client_cert('crawler')
-    behind.AGENTS[hashlib.sha256(base64.b64decode(field[1:-1])).hexdigest()] = 'crawler'
+    behind.AGENTS[fingerprint('crawler')] = 'crawler'
 
     def answers(environ):
         return b''.join(behind.application(environ, lambda *_: None)).decode()
