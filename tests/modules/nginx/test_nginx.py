@@ -1234,7 +1234,7 @@ def one(*lines, **how):
 
 # Each with the text of the line that is to be named, and words of the message.
 WRONG = {
-    'no CA': (one('reqauth on;'), 'reqauth on;', ['needs the CAs of the agents', 'reqauth_trusted_certificate FILE']),
+    'no CA': (one('reqauth on;'), 'reqauth on;', ['reqauth_trusted_certificate: no CA of agents is given', 'name a PEM file']),
     'a missing CA file': (one('reqauth on;', 'reqauth_trusted_certificate missing.pem;'), 'missing.pem;', ['reqauth_trusted_certificate: ', '/missing.pem', 'No such file']),
     'a missing CA file, in http {}': (one('reqauth on;'), 'absent.pem;', ['/absent.pem'], 'reqauth_trusted_certificate absent.pem;'),
     'a missing CA file where the flag is ignored': (one('reqauth on;', 'reqauth_trusted_certificate missing.pem;', f'ssl_verify_client on; ssl_client_certificate {path("customers.pem")};'),
@@ -1250,18 +1250,18 @@ WRONG = {
     'no TLS 1.3 in a neighbour': ([*one('reqauth on;', TRUSTED), vhost('b.example', '\nssl_protocols TLSv1.2;\n')], None,
                                   ['lacks TLSv1.3: add it', 'an address of its own']),
     'a CA of customers too': (one('reqauth on;', TRUSTED, ASKS_BOTS), TRUSTED, ['trust anchor', 'ssl_client_certificate', 'take it out']),
-    'fail and continue': (one('reqauth on;', TRUSTED, 'reqauth_missing fail;', 'reqauth_invalid continue;'), 'reqauth_invalid continue;', ['change one of the two']),
+    'fail and continue': (one('reqauth on;', TRUSTED, 'reqauth_missing fail;', 'reqauth_invalid continue;'), 'reqauth_invalid continue;', ['take one of the two out']),
     'no TLS': ([f'server {{ listen 127.0.0.1:$PORT; \n reqauth on; {TRUSTED} \n }}'], 'reqauth on;', ['without TLS', 'ssl_certificate']),
     'flags that differ': ([*one('reqauth on;', TRUSTED), vhost('b.example', f'\nreqauth on; {TRUSTED} reqauth_flag 81;\n')], 'reqauth_flag 81;', ['reqauth_flag differs', 'best in http {}']),
     'session ages that differ': ([*one('reqauth on;', TRUSTED), vhost('b.example', f'\nreqauth on; {TRUSTED} reqauth_session_age 5m;\n')], 'reqauth_session_age 5m;', ['reqauth_session_age differs']),
     'extensions that differ': ([*one('reqauth on;', TRUSTED), vhost('b.example', f'\nreqauth on; {TRUSTED} reqauth_extension 65025;\n')], 'reqauth_extension 65025;', ['reqauth_extension differs']),
     'an extension that OpenSSL has': (one('reqauth on;', TRUSTED, 'reqauth_extension 51;'), 'reqauth_extension 51;', ['reqauth_extension: ', 'extension type 51']),
-    'a session age that is too long': (one('reqauth on;', TRUSTED, 'reqauth_session_age 8d;'), 'reqauth_session_age 8d;', ['seven days', '7d or less']),
+    'a session age that is too long': (one('reqauth on;', TRUSTED, 'reqauth_session_age 8d;'), 'reqauth_session_age 8d;', ['reqauth_session_age takes seconds', '0 to 604800']),
     'a flag out of range': (one('reqauth on;', TRUSTED, 'reqauth_flag 2040;'), 'reqauth_flag 2040;', ['2039']),
     'an extension out of range': (one('reqauth on;', TRUSTED, 'reqauth_extension 65536;'), 'reqauth_extension 65536;', ['65535']),
-    'a depth out of range': (one('reqauth on;', TRUSTED, 'reqauth_verify_depth 65536;'), 'reqauth_verify_depth 65536;', ['65535']),
-    'a word that is none': (one('reqauth on;', TRUSTED, 'reqauth_missing perhaps;'), 'reqauth_missing perhaps;', ['invalid value "perhaps"']),
-    'neither on nor off': (one('reqauth yes;', TRUSTED), 'reqauth yes;', ['"reqauth" directive', '"on" or "off"']),
+    'a depth out of range': (one('reqauth on;', TRUSTED, 'reqauth_verify_depth 101;'), 'reqauth_verify_depth 101;', ['0 to 100']),
+    'a word that is none': (one('reqauth on;', TRUSTED, 'reqauth_missing perhaps;'), 'reqauth_missing perhaps;', ['takes fail or continue, not "perhaps"']),
+    'neither on nor off': (one('reqauth yes;', TRUSTED), 'reqauth yes;', ['reqauth takes on or off, not "yes"']),
     'a directive twice': (one('reqauth on;', 'reqauth off;', TRUSTED), 'reqauth off;', ['is duplicate']),
     'a directive in a location': (one('reqauth on;', TRUSTED, 'location /x {', 'reqauth_flag 80;', '}'), 'reqauth_flag 80;', ['is not allowed here']),
 }
@@ -1304,7 +1304,7 @@ FINE = {
     'reqauth on in http {}, and a server {} without TLS': ([vhost('a.example')], f'reqauth on; {TRUSTED}'),
     'reqauth off with a missing file': (one('reqauth off;', 'reqauth_trusted_certificate missing.pem;'), ''),
     'a neighbour at another address without TLS 1.3': ([*one('reqauth on;', TRUSTED), vhost('b.example', 'ssl_protocols TLSv1.2;', port='$OTHER')], ''),
-    'everything at its bound': (one('reqauth on;', TRUSTED, 'reqauth_flag 2039; reqauth_extension 65535; reqauth_session_age 7d; reqauth_verify_depth 65535;'), ''),
+    'everything at its bound': (one('reqauth on;', TRUSTED, 'reqauth_flag 2039; reqauth_extension 65535; reqauth_session_age 7d; reqauth_verify_depth 100;'), ''),
     'nothing of reqauth': ([vhost('a.example', 'ssl_protocols TLSv1.2;')], ''),
 }
 

@@ -236,7 +236,7 @@ CREDENTIALS = {
     'no such anchors': (['--server', '--bots-ca', path('none.pem')], 'none.pem'),
     'broken anchors': (['--server', '--bots-ca', path('noise.pem')], 'noise.pem'),
     'a broken CRL': (['--server', *AGENTS, '--crl', path('noise.pem')], 'noise.pem'),
-    'refused if missing, let in if invalid': (['--server', *AGENTS, '--on-missing', 'fail', '--on-invalid', 'continue'], 'invalid_is_anonymous'),
+    'refused if missing, let in if invalid': (['--server', *AGENTS, '--on-missing', 'fail', '--on-invalid', 'continue'], 'take one of the two out'),
     'an unknown option': ([*CRAWLER, '--nothing'], '--nothing'),
     'a log that cannot be written': ([*CRAWLER, '--log', path('none/log')], 'none/log'),
     'a flag out of range': ([*CRAWLER, '--flag', '9999'], '9999'),
