@@ -233,7 +233,7 @@ void connection::write() {
 
 void connection::ask_again(const http_request& request) {
     asked_ = request;
-    // Plain OpenSSL: the certificate is judged by the SSL_CTX's own trust, --default-ca.
+    // Plain OpenSSL: the certificate is judged by the SSL_CTX's own trust, --customers-ca.
     if ((SSL_get_verify_mode(ssl_.get()) & SSL_VERIFY_PEER) == 0) SSL_set_verify(ssl_.get(), SSL_VERIFY_PEER, nullptr);
     forget();
     if (SSL_verify_client_post_handshake(ssl_.get()) != 1) return answer_json(asked_, openssl_error());

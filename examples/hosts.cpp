@@ -37,16 +37,16 @@ std::string where_present(const std::string& directory, const std::string& name)
 }
 
 /// ask_everybody is client authentication as any server has it: on the SSL_CTX, without the library.
-void ask_everybody(SSL_CTX& context, const std::string& default_auth, const std::string& default_ca) {
-    if (default_auth == "none") return;
-    const bool require = default_auth == "require";
+void ask_everybody(SSL_CTX& context, const std::string& customers_auth, const std::string& customers_ca) {
+    if (customers_auth == "none") return;
+    const bool require = customers_auth == "require";
     SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
-    if (default_ca.empty()) return;
-    require_readable("--default-ca", default_ca);
+    if (customers_ca.empty()) return;
+    require_readable("--customers-ca", customers_ca);
     ERR_clear_error();
-    STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(default_ca.c_str());
-    if (names == nullptr || SSL_CTX_load_verify_file(&context, default_ca.c_str()) != 1)
-        throw usage_error("--default-ca " + default_ca + " holds no certificate in PEM: " + openssl_error());
+    STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(customers_ca.c_str());
+    if (names == nullptr || SSL_CTX_load_verify_file(&context, customers_ca.c_str()) != 1)
+        throw usage_error("--customers-ca " + customers_ca + " holds no certificate in PEM: " + openssl_error());
     SSL_CTX_set_client_CA_list(&context, names);
 }
 
@@ -65,10 +65,10 @@ std::string_view server_name_in(SSL* hello) {
 /// and trusted. So one ticket key for several hosts or servers, or for a server before and after a change, lets
 /// nobody carry a session from one to another.
 std::array<unsigned char, 32> id_context_of(const server_options& options, const std::string& host,
-                                            const std::string& default_auth, const std::string& default_ca) {
+                                            const std::string& customers_auth, const std::string& customers_ca) {
     std::string all;
-    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.agents.label, host, default_auth,
-                                    default_ca.empty() ? std::string() : contents("--default-ca", default_ca)})
+    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.agents.label, host, customers_auth,
+                                    customers_ca.empty() ? std::string() : contents("--customers-ca", customers_ca)})
         all += std::to_string(part.size()) + ":" + part;
     std::array<unsigned char, 32> id{};
     if (EVP_Digest(all.data(), all.size(), id.data(), nullptr, EVP_sha256(), nullptr) != 1)
@@ -92,25 +92,25 @@ hosts::hosts(const server_options& options)
     all_.push_back({.name = "",
                     .certificate = options.certificate,
                     .key = options.key,
-                    .bots_ca = options.agents.agents,
-                    .default_auth = options.default_auth,
-                    .default_ca = options.default_ca});
+                    .agents_ca = options.agents.agents,
+                    .customers_auth = options.customers_auth,
+                    .customers_ca = options.customers_ca});
     for (const virtual_host& each : options.vhosts) {
         const std::string name = lower_case(each.name);
         if (std::ranges::find(all_, name, &host::name) != all_.end())
             throw usage_error("--vhost " + each.name + " is given twice");
-        const std::string default_ca = where_present(each.directory, "default-ca.pem");
-        if (!default_ca.empty() && options.default_auth == "none")
-            throw usage_error(default_ca + " is for clients that are asked: add --default-auth request or require");
+        const std::string customers_ca = where_present(each.directory, "customers-ca.pem");
+        if (!customers_ca.empty() && options.customers_auth == "none")
+            throw usage_error(customers_ca + " is for clients that are asked: add --customers-auth request or require");
         all_.push_back({.name = name,
                         .certificate = (std::filesystem::path(each.directory) / "cert.pem").string(),
                         .key = (std::filesystem::path(each.directory) / "key.pem").string(),
-                        .bots_ca = where_present(each.directory, "bots-ca.pem"),
-                        .default_auth = default_ca.empty() ? "none" : options.default_auth,
-                        .default_ca = default_ca});
+                        .agents_ca = where_present(each.directory, "agents-ca.pem"),
+                        .customers_auth = customers_ca.empty() ? "none" : options.customers_auth,
+                        .customers_ca = customers_ca});
     }
-    if (!options.agents.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.bots_ca.empty(); }))
-        throw usage_error("--crl is about agents, and there is no CA of agents: add --bots-ca");
+    if (!options.agents.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.agents_ca.empty(); }))
+        throw usage_error("--crl is about agents, and there is no CA of agents: add --agents-ca");
     for (host& each : all_) configure(each);
 }
 
@@ -126,9 +126,9 @@ void hosts::configure(host& each) {
     require_readable(each.name.empty() ? "--cert" : vhost, each.certificate);
     require_readable(each.name.empty() ? "--key" : vhost, each.key);
     use_certificate(context, each.certificate, each.key);
-    ask_everybody(context, each.default_auth, each.default_ca);
+    ask_everybody(context, each.customers_auth, each.customers_ca);
 
-    each.id_context = id_context_of(options_, each.name, each.default_auth, each.default_ca);
+    each.id_context = id_context_of(options_, each.name, each.customers_auth, each.customers_ca);
     SSL_CTX_set_session_id_context(&context, each.id_context.data(), static_cast<unsigned>(each.id_context.size()));
     SSL_CTX_set_client_hello_cb(&context, keep_sessions_apart, this);
     SSL_CTX_set_tlsext_servername_callback(&context, move_to_host);
@@ -146,15 +146,15 @@ void hosts::configure(host& each) {
     // Never less than OpenSSL's own: it is also how much is passed over of what is not accepted.
     SSL_CTX_set_recv_max_early_data(&context, std::max(options_.early_data, SSL_CTX_get_recv_max_early_data(&context)));
 
-    // What the library adds: who offers the flag is asked, and judged by --bots-ca.
+    // What the library adds: who offers the flag is asked, and judged by --agents-ca.
     each.attached = server_.attach(context, policy_of(each));
 }
 
 reqauth::server_policy hosts::policy_of(const host& each) const {
     reqauth::server_policy policy;
-    if (!each.bots_ca.empty()) {
+    if (!each.agents_ca.empty()) {
         auto of_host = options_.agents;
-        of_host.agents = each.bots_ca;
+        of_host.agents = each.agents_ca;
         policy = reqauth_settings::policy_of(of_host, load(of_host)); // what is printed and served goes by peer_of
     }
     policy.session_id_context.assign(each.id_context.begin(), each.id_context.end());

@@ -27,8 +27,8 @@ public:
 
     void log_keys(keylog& keys) const;
 
-    /// reload reads the same bots-ca and CRL files again, and gives all hosts the new trust at one moment. The
-    /// application's own (--default-ca, certificates, keys) stays: OpenSSL has no way to change an SSL_CTX while
+    /// reload reads the same agents-ca and CRL files again, and gives all hosts the new trust at one moment. The
+    /// application's own (--customers-ca, certificates, keys) stays: OpenSSL has no way to change an SSL_CTX while
     /// it serves. Gives warnings. Throws, and changes nothing, where a file does not load. Any thread.
     std::vector<std::string> reload();
 
@@ -37,9 +37,9 @@ private:
         std::string name; ///< lower case; empty: every other
         std::string certificate;
         std::string key;
-        std::string bots_ca;      ///< empty: the flag is ignored
-        std::string default_auth; ///< none, request, require
-        std::string default_ca;
+        std::string agents_ca;      ///< empty: the flag is ignored
+        std::string customers_auth; ///< none, request, require
+        std::string customers_ca;
         context_ptr context = {};
         std::array<unsigned char, 32> id_context = {};
         reqauth::attachment attached = {};

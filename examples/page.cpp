@@ -68,13 +68,13 @@ struct greeting {
 
 greeting greet(const visit& seen) {
     if (seen.resumed && seen.trust)
-        return {"known", seen.trust == "bots" ? "A verified agent" : "A known customer",
+        return {"known", seen.trust == "agents" ? "A verified agent" : "A known customer",
                 "You resumed an earlier connection, on which your certificate verified: you are " + *seen.subject +
                     "."};
-    if (seen.trust == "bots")
+    if (seen.trust == "agents")
         return {"known", "A verified agent",
                 "You offered a certificate, were asked for it, and it verified: you are " + *seen.subject + "."};
-    if (seen.trust == "default")
+    if (seen.trust == "customers")
         return {"known", "A known customer",
                 "This server asks its visitors for a certificate, and yours verified: you are " + *seen.subject + "."};
     if (seen.certificate == "invalid")
@@ -108,8 +108,8 @@ std::string in_words(const std::string& value, bool resumed = false) {
     if (value == "empty") return "asked for; none was sent";
     if (value == "verified") return "asked for, sent, and verified";
     if (value == "invalid") return "asked for and sent, but it does not verify";
-    if (value == "bots") return "the trust for agents";
-    if (value == "default") return "the trust for customers";
+    if (value == "agents") return "the trust for agents";
+    if (value == "customers") return "the trust for customers";
     return value;
 }
 

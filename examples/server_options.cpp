@@ -25,15 +25,15 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
     using reqauth_settings::row;
     const auto option = [&](std::size_t row) { reqauth_settings::option(app, chosen.agents, row); };
     option(row("agents"));
-    app.add_option("--default-ca", chosen.default_ca, "trust anchors for clients whose flag is absent or ignored")
+    app.add_option("--customers-ca", chosen.customers_ca, "trust anchors for clients whose flag is absent or ignored")
         ->type_name("FILE");
-    app.add_option("--default-auth", chosen.default_auth, "whether those clients are asked at all")
+    app.add_option("--customers-auth", chosen.customers_auth, "whether those clients are asked at all")
         ->check(CLI::IsMember({"none", "request", "require"}));
     for (const std::size_t each : {row("missing"), row("invalid"), row("beside_required"), row("crl"), row("ca_names"),
                                    row("session_age"), row("label")})
         option(each);
     app.add_option("--vhost", vhosts,
-                   "a further virtual host, with cert.pem, key.pem and, where present, bots-ca.pem, default-ca.pem of "
+                   "a further virtual host, with cert.pem, key.pem and, where present, agents-ca.pem, customers-ca.pem of "
                    "DIR; without the latter it asks nobody else; repeatable")
         ->type_name("NAME=DIR")
         ->take_all()
@@ -62,8 +62,8 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
     if (!where) throw usage_error("--listen " + listen + " is not HOST:PORT (an IPv6 address stands in brackets)");
     chosen.listen = *where;
     if (chosen.max_connections == 0) throw usage_error("--max-connections 0 would serve nobody: give 1 or more");
-    if (chosen.default_auth == "none" && !chosen.default_ca.empty())
-        throw usage_error("--default-ca is for clients that are asked: add --default-auth request or require");
+    if (chosen.customers_auth == "none" && !chosen.customers_ca.empty())
+        throw usage_error("--customers-ca is for clients that are asked: add --customers-auth request or require");
     for (const std::string& each : vhosts) {
         const auto equals = each.find('=');
         if (equals == 0 || equals == std::string::npos || equals + 1 == each.size())

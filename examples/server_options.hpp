@@ -23,8 +23,8 @@ struct server_options {
     std::string certificate;
     std::string key;
     reqauth_settings::settings agents; ///< what the table of settings has
-    std::string default_ca;
-    std::string default_auth = "none";
+    std::string customers_ca;
+    std::string customers_auth = "none";
     std::vector<virtual_host> vhosts;
     std::string ticket_key;
     bool no_tickets = false;

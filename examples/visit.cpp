@@ -69,7 +69,7 @@ void read_flagged(const reqauth::peer& peer, const reqauth::server_outcome& outc
     using answer = reqauth::server_outcome::answer;
     if (const auto* agent = std::get_if<reqauth::flagged_peer>(&peer)) {
         seen.certificate = "verified";
-        seen.trust = "bots";
+        seen.trust = "agents";
         describe_peer(*agent, seen);
         return;
     }
@@ -87,7 +87,7 @@ void read_own(const SSL& ssl, bool none_came, bool requested, visit& seen) {
     const x509_ptr certificate(SSL_get1_peer_certificate(&ssl));
     if (certificate && seen.ok && SSL_get_verify_result(&ssl) == X509_V_OK) {
         seen.certificate = "verified";
-        seen.trust = "default";
+        seen.trust = "customers";
         describe_certificate(*certificate, seen);
     } else if (certificate || SSL_get_verify_result(&ssl) != X509_V_OK) {
         seen.certificate = "invalid";

@@ -20,7 +20,7 @@ struct visit {
     std::string outcome;               ///< not_offered, ignored, accepted
     std::optional<std::string> reason; ///< why there is no flagged peer; nothing where there is one
     std::string certificate;           ///< not_requested, awaited, empty, verified, invalid
-    std::optional<std::string> trust;  ///< bots, default: the trust that verified the certificate
+    std::optional<std::string> trust;  ///< agents, customers: the trust that verified the certificate
     bool resumed = false;
     bool early_data = false;
     std::vector<reqauth::flag_number> flags;

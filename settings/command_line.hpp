@@ -11,7 +11,7 @@ namespace reqauth_settings {
 
 /// spelled gives the option of a row.
 inline const char* spelled(std::size_t of) {
-    constexpr std::pair<const char*, std::size_t> options[] = {{"--bots-ca", row("agents")},
+    constexpr std::pair<const char*, std::size_t> options[] = {{"--agents-ca", row("agents")},
                                                                {"--crl", row("crl")},
                                                                {"--on-missing", row("missing")},
                                                                {"--on-invalid", row("invalid")},

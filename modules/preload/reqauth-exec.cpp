@@ -82,7 +82,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
     if (arguments.end() - end < 2)
         throw usage_error("no program is given: reqauth-exec --cert FILE --key FILE -- PROGRAM ARGUMENTS");
     if (!all.server && all.certificate.empty())
-        throw usage_error("no certificate is given: name --cert and --key, or --server and --bots-ca for a server");
+        throw usage_error("no certificate is given: name --cert and --key, or --server and --agents-ca for a server");
     told.program.assign(end + 1, arguments.end());
     told.program.push_back(nullptr);
     return told;

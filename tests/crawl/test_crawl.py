@@ -32,7 +32,7 @@ def certificates(pki):
     if reason := two_openssls(CRAWL):
         pytest.skip(reason)
     leaf('hosts', '/CN=hosts', 'servers', 'DNS:*.crawl.test')
-    leaf('second', '/CN=second.example', 'bots', 'DNS:second.example')
+    leaf('second', '/CN=second.example', 'agents', 'DNS:second.example')
     leaf('expired', '/CN=expired', 'servers', 'DNS:*.crawl.test', dates=EXPIRED)
     request('hostile-server', '/CN=\x1b[2J\x1b]0;owned\x07')
     sign('hostile-server', 'servers')  # no alternative names
@@ -68,7 +68,7 @@ class Site(http.server.ThreadingHTTPServer):
         self.context.load_cert_chain(path(f'{certificate}.pem'), path(f'{certificate}.key'))
         if asks:
             self.context.verify_mode = asks
-            self.context.load_verify_locations(path('bots.pem'))
+            self.context.load_verify_locations(path('agents.pem'))
         super().__init__(('127.0.0.1', 0), Page)
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -286,14 +286,14 @@ def crawled(certificates):
 
         def serve(*options, kinds=(), **files):
             return start(Server(*options, *sum((virtual_host(name, **files) for kind in kinds for name in of(kind)), []), certificate='hosts'))
-        bots, others, customers = (['--bots-ca', path('bots.pem')], {'others.pem': 'bots-ca.pem'}, ['--default-ca', path('customers.pem')])
+        agents, others, customers = (['--agents-ca', path('agents.pem')], {'others.pem': 'agents-ca.pem'}, ['--customers-ca', path('customers.pem')])
         ignoring = sum((virtual_host(name) for name in of('ignores')), [])
         servers = {
-            'agents': serve(*bots, *ignoring, kinds=['guest'], **others),
-            'requires': serve(*bots, '--on-missing', 'fail', kinds=['strict'], **others),
-            'unnamed': serve('--bots-ca', path('others.pem'), '--ca-names', 'off'),
-            'asks': serve('--default-auth', 'request', *customers),
-            'demands': serve('--default-auth', 'require', *customers),
+            'agents': serve(*agents, *ignoring, kinds=['guest'], **others),
+            'requires': serve(*agents, '--on-missing', 'fail', kinds=['strict'], **others),
+            'unnamed': serve('--agents-ca', path('others.pem'), '--ca-names', 'off'),
+            'asks': serve('--customers-auth', 'request', *customers),
+            'demands': serve('--customers-auth', 'require', *customers),
             'plain': serve(),
         }
         seen.sites = {
@@ -417,8 +417,8 @@ def test_an_alert_that_is_not_about_the_certificate():
 
 def test_the_table():
     long = 'a-name-that-leaves-no-room-for-the-rest-of-its-row-in-a-table-of-80-columns'[:60]
-    with Server('--bots-ca', path('bots.pem'), certificate='hosts') as agents, Site(fine, 'hostile-server') as hostile, \
-            Server('--bots-ca', path('others.pem'), '--ca-names', 'off', certificate='hosts') as unnamed, \
+    with Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents, Site(fine, 'hostile-server') as hostile, \
+            Server('--agents-ca', path('others.pem'), '--ca-names', 'off', certificate='hosts') as unnamed, \
             Site(lambda _: (200, {'Content-Length': '100', 'Connection': 'close'})) as partial:
         ran = run(CRAWL, *IDENTITY, *reach('agent', agents.port), *reach('hostile', hostile.port), *reach(long, agents.port),
                   *reach('unnamed', unnamed.port), *reach('partial', partial.port), '--retries', '1', '--per-host', '1', '--output', path('pages'), url('agent', agents.port, 1),
@@ -482,7 +482,7 @@ class Terminal:
 
 def test_a_person_stops_it(terminal):
     held = Held()
-    with Site(held) as site, Server('--bots-ca', path('bots.pem'), certificate='hosts') as agents:
+    with Site(held) as site, Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents:
         everything = [*IDENTITY, *reach('agent', agents.port), *reach('held', site.port), '--output', path('stopped'),
                       url('agent', agents.port, 1), *(url('held', site.port, number) for number in range(4))]
         program = Terminal(*everything)
@@ -524,7 +524,7 @@ def test_new_credentials():
     for part in ('pem', 'key'):
         shutil.copy(path(f'crawler.{part}'), path(f'mine.{part}'))
     helds = [Held() for _ in range(3)]
-    with Server('--bots-ca', path('bots.pem'), certificate='hosts') as agents, contextlib.ExitStack() as sites:
+    with Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents, contextlib.ExitStack() as sites:
         list_, addresses = [], []
         for number in range(4):
             list_.append(url(f'agent{number}', agents.port, 1))
@@ -561,7 +561,7 @@ def test_new_credentials():
 @pytest.mark.parametrize('pairs', [('impostor', 'crawler'), ('crawler', 'impostor')])
 def test_several_credentials(pairs):
     """The first that the server can take, whichever place it has."""
-    with Server('--bots-ca', path('bots.pem'), certificate='hosts') as agents:
+    with Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents:
         ran = run(CRAWL, '--json', '--ca', path('servers.pem'), *own(pairs[0]), *own(pairs[1]),
                   *reach('agent', agents.port), url('agent', agents.port, 1))
         assert ran.status == 0, (ran.out, ran.err)
@@ -571,7 +571,7 @@ def test_several_credentials(pairs):
 
 @pytest.mark.parametrize('options, shown', [([], None), (['--on-unacknowledged', 'flag'], AGENT)], ids=['by default', 'flag'])
 def test_unacknowledged(options, shown):
-    with Server('--default-auth', 'request', '--default-ca', path('bots.pem'), certificate='hosts') as asks:
+    with Server('--customers-auth', 'request', '--customers-ca', path('agents.pem'), certificate='hosts') as asks:
         ran = run(CRAWL, '--json', *IDENTITY, *options, *reach('asks', asks.port), url('asks', asks.port, 1))
         same(ran.line['hosts'][0], acknowledged=False, authenticated=shown is not None)
         same(asks.line(), subject=shown)
@@ -581,7 +581,7 @@ def test_unacknowledged(options, shown):
     (['--offer', 'never', *own('crawler')], False, 'never'), (['--offer', 'always'], True, None), ([], False, 'no_credential')],
     ids=['never', 'always', 'by default'])
 def test_offer(options, offered, withheld):
-    with Server('--bots-ca', path('bots.pem'), certificate='hosts') as agents:
+    with Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents:
         ran = run(CRAWL, '--json', '--ca', path('servers.pem'), *options, *reach('agent', agents.port), url('agent', agents.port, 1))
         same(ran.line['hosts'][0], offered=offered, withheld=withheld, authenticated=False, done=1)
         same(agents.line(), offered=offered, subject=None)
@@ -591,7 +591,7 @@ def test_offer(options, offered, withheld):
                          ids=['an agent', 'not asked', 'no flag', 'no certificate'])
 def test_sessions(name, options):
     """Connections that are cut: the next ones resume, also without a certificate or the flag."""
-    with Server('--bots-ca', path('bots.pem'), *virtual_host('unasked'), certificate='hosts') as agents, \
+    with Server('--agents-ca', path('agents.pem'), *virtual_host('unasked'), certificate='hosts') as agents, \
             Listener(cut_in_front_of(agents.port, 4000)) as cuts:
         ran = run(CRAWL, '--json', '--ca', path('servers.pem'), *options, *reach(name, cuts.port), '--per-host', '1',
                   *(url(name, cuts.port, number) for number in range(30)))

@@ -17,13 +17,12 @@ import pytest
 import servers
 from running import CLIENT, PATIENCE, Ran, Server, built, client, home, keeping, leaf, octets_of, own, path, run, same, two_openssls, write
 
-AGENTS = ['--bots-ca', path('bots.pem')]
+AGENTS = ['--agents-ca', path('agents.pem')]
 
 
 @pytest.fixture(scope='module', autouse=True)
 def certificates(pki):
-    write('agents.pem', octets_of('bots.pem') + octets_of('others.pem'))
-    leaf('second', '/CN=second.example', 'bots', 'DNS:second.example')
+    leaf('second', '/CN=second.example', 'agents', 'DNS:second.example')
 
 
 @functools.cache
@@ -82,7 +81,7 @@ def test_client(name):
         finished(visits(name, server.port))
         for resumed in (False, True):
             same(server.line(), ok=True, offered=True, outcome='accepted',
-                 certificate='verified', subject='CN=crawler.example', trust='bots', resumed=resumed)
+                 certificate='verified', subject='CN=crawler.example', trust='agents', resumed=resumed)
         # The request names the agents' CAs: another CA's certificate does not go out.
         finished(visits(name, server.port, 'impostor'))
         same(server.line(), ok=True, outcome='accepted', certificate='empty', subject=None)
@@ -105,7 +104,7 @@ def test_client_refused(name, how, alert, certificate):
 @each_client
 def test_client_not_acknowledged(name):
     """This server would take the certificate, but does not say that it asks because of the flag."""
-    with Server('--default-ca', path('bots.pem'), '--default-auth', 'request') as server:
+    with Server('--customers-ca', path('agents.pem'), '--customers-auth', 'request') as server:
         finished(visits(name, server.port))
         for resumed in (False, True):
             same(server.line(), ok=True, offered=True, outcome='ignored', subject=None,
@@ -172,7 +171,7 @@ def test_pool_refused():
 
 
 def test_pool_not_acknowledged():
-    with Server('--default-ca', path('bots.pem'), '--default-auth', 'request') as server:
+    with Server('--customers-ca', path('agents.pem'), '--customers-auth', 'request') as server:
         finished(embedding('curl-multi', 1, *identity('crawler'), url(server.port)))
         same(server.line(), ok=True, outcome='ignored', certificate='empty', subject=None)
 
@@ -298,7 +297,7 @@ class Other:
 @pytest.mark.parametrize('kind', ['boost', 'standalone'])
 def test_asio_server(kind):
     agent, session = 'agent CN=crawler.example', f'{kind}.session'
-    with Other(program(f'{kind}-asio-server'), path('server.pem'), path('server.key'), path('bots.pem')) as server:
+    with Other(program(f'{kind}-asio-server'), path('server.pem'), path('server.key'), path('agents.pem')) as server:
         server.port = int(server.line().removeprefix('port '))
         for who, says, sent, resumed in (([], 'visitor', 'none', False), (own('crawler'), agent, 'flag', False),
                                          (own('crawler'), agent, 'none', True), (own('impostor'), 'visitor', 'empty', False)):
@@ -318,21 +317,21 @@ def test_asio_server(kind):
 def s_server(asks):
     port = servers.unused_port()
     return Other('openssl', 's_server', '-accept', str(port), '-www', '-trace', '-cert', path('server.pem'), '-key', path('server.key'),
-                 *(['-verify', '2', '-CAfile', path('bots.pem')] if asks else []), port=port)
+                 *(['-verify', '2', '-CAfile', path('agents.pem')] if asks else []), port=port)
 
 
 def gnutls_serv(asks):
     port = servers.unused_port()
     return Other(servers.found('gnutls-serv') or pytest.skip('gnutls-serv is not installed'), '--port', str(port), '--http', '--x509certfile',
                  path('server.pem'), '--x509keyfile', path('server.key'),
-                 *(['--x509cafile', path('bots.pem')] if asks else ['--disable-client-cert']), port=port)
+                 *(['--x509cafile', path('agents.pem')] if asks else ['--disable-client-cert']), port=port)
 
 
 def nginx_as_packaged(asks):
     if servers.found('nginx') is None:
         pytest.skip('nginx is not here; scripts/setup gets it')
     return servers.Nginx(f'''server {{ listen 127.0.0.1:$PORT ssl; ssl_protocols TLSv1.3;
-        {f'ssl_verify_client optional; ssl_client_certificate {path("bots.pem")};' if asks else ''}
+        {f'ssl_verify_client optional; ssl_client_certificate {path("agents.pem")};' if asks else ''}
         ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')};
         location / {{ return 200 "it says $ssl_client_verify, $ssl_client_s_dn\\n"; }} }}''', module=False)
 
@@ -374,7 +373,7 @@ def test_ordinary_embedding(start, asks, name):
 def test_http2(nginx):
     """Many streams on one connection, which was authenticated once; another identity has its own."""
     with nginx('server { listen 127.0.0.1:$PORT http2; location / { return 200 "hello\\n"; } }', module=False) as server, \
-            Other(built('tests/h2-front'), path('server.pem'), path('server.key'), path('bots.pem'), str(server.port)) as front:
+            Other(built('tests/h2-front'), path('server.pem'), path('server.key'), path('agents.pem'), str(server.port)) as front:
         port = int(front.line().removeprefix('port '))
         for who in ('crawler', 'second'):
             ran = embedding('curl-multi', 1, *identity(who), *[url(port)] * 20)

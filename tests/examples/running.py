@@ -126,13 +126,13 @@ countryName = optional
 organizationName = optional
 commonName = optional
 ''')
-    for ca in ('servers', 'bots', 'customers', 'others'):
+    for ca in ('servers', 'agents', 'customers', 'others'):
         authority(ca)
     leaf('server', '/CN=localhost', 'servers', 'DNS:localhost,IP:127.0.0.1,IP:::1')
-    leaf('crawler', '/CN=crawler.example', 'bots', 'DNS:crawler.example,URI:https://crawler.example/bot,IP:192.0.2.1')
+    leaf('crawler', '/CN=crawler.example', 'agents', 'DNS:crawler.example,URI:https://crawler.example/bot,IP:192.0.2.1')
     leaf('customer', '/CN=customer.example', 'customers', 'DNS:customer.example,IP:192.0.2.2')
     leaf('impostor', '/CN=crawler.example', 'others', 'DNS:crawler.example')
-    leaf('hostile', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'bots', 'DNS:<script>"')
+    leaf('hostile', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'agents', 'DNS:<script>"')
     leaf('hostile-customer', '/O="}\\\\<b>\n\u00e9/CN=\U0001f577<script>alert(1)<\\/script>', 'customers', 'DNS:<script>"')
     openssl('ec', '-in', 'crawler.key', '-aes128', '-passout', 'pass:secret', '-out', 'encrypted.key')
     write('empty.pem', b'')

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from running import PATIENCE, Server, client, keeping, octets_of, own, path, presenting, same, write
 
-AGENTS = ('bots', 'others')  # the CAs of agents; impostor is an agent here
+AGENTS = ('agents', 'others')  # the CAs of agents; impostor is an agent here
 NODES = 3
 
 
@@ -31,7 +31,7 @@ class Fleet:
         threading.Thread(target=self.forward, daemon=True).start()
 
     def start(self, node):
-        return Server('--bots-ca', trust(node, *AGENTS), '--ticket-key', path('ticket.keys'), '--threads', '2', *self.options)
+        return Server('--agents-ca', trust(node, *AGENTS), '--ticket-key', path('ticket.keys'), '--threads', '2', *self.options)
 
     def forward(self):
         while True:
@@ -78,7 +78,7 @@ class Fleet:
 
 
 def agent(subject='CN=crawler.example'):
-    return {'offered': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'bots', 'subject': subject, 'reason': None}
+    return {'offered': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'agents', 'subject': subject, 'reason': None}
 
 
 EVERY = set(range(NODES))
@@ -97,7 +97,7 @@ def test_one_session_everywhere():
 
         # One node no longer trusts the partners' CA. It asks again; the policy lets who has no good certificate in as a
         # guest, and the client keeps back one that the server has not named.
-        trust(1, 'bots')
+        trust(1, 'agents')
         same(fleet.nodes[1].hang_up(), event='reload', ok=True, error=None)
         guest = {'offered': True, 'outcome': 'accepted', 'certificate': 'empty', 'reason': 'empty', 'trust': None, 'subject': None}
         fleet.round('partner', *PARTNER, resumed={0, 2}, seen=agent(), at={1: guest})
@@ -113,7 +113,7 @@ def test_one_session_everywhere():
 
         # The others follow. The sessions from before do not go on; with one trust again a new one does at all.
         for node in (0, 2):
-            trust(node, 'bots')
+            trust(node, 'agents')
             same(fleet.nodes[node].hang_up(), ok=True)
         fleet.round('partner', *PARTNER, resumed=set(), seen=guest)
         fleet.round('crawler', *CRAWLER, resumed=set(), seen=agent())
@@ -135,7 +135,7 @@ def test_nothing_fails_while_nodes_reload():
             number = 0
             while not done.wait(0.02):
                 node, number = number % NODES, number + 1
-                trust(node, *(AGENTS if number % 2 else ('bots',)))
+                trust(node, *(AGENTS if number % 2 else ('agents',)))
                 fleet.nodes[node].process.send_signal(signal.SIGHUP)
 
         with ThreadPoolExecutor(crowd + 1) as pool:

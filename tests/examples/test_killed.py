@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from running import PATIENCE, Server, client, keeping, other, own, path, same, write
 
 KILLS = int(os.environ.get('REQAUTH_KILLS', '3'))
-OPTIONS = ['--bots-ca', path('bots.pem'), '--on-missing', 'fail', '--default-auth', 'request', '--default-ca',
+OPTIONS = ['--agents-ca', path('agents.pem'), '--on-missing', 'fail', '--customers-auth', 'request', '--customers-ca',
            path('customers.pem'), '--ticket-key', path('killed.keys'), '--threads', '2']
 
 # Who comes: options of the client, what the server has to say of them, in full and resumed, and the alert for others.
-AGENT = {'offered': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'bots', 'subject': 'CN=crawler.example'}
+AGENT = {'offered': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'agents', 'subject': 'CN=crawler.example'}
 VISITOR = {'offered': False, 'outcome': 'not_offered', 'trust': None, 'subject': None}
-CUSTOMER = {'offered': False, 'outcome': 'not_offered', 'trust': 'default', 'subject': 'CN=customer.example'}
+CUSTOMER = {'offered': False, 'outcome': 'not_offered', 'trust': 'customers', 'subject': 'CN=customer.example'}
 CROWD = {
     'agent': (own('crawler'), AGENT, None),
     'second-agent': (own('crawler'), AGENT, None),

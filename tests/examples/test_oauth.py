@@ -49,7 +49,7 @@ def keys(pki):
     for program in (RESOURCE_SERVER, BOUND_CLIENT):
         if reason := two_openssls(program):
             pytest.skip(reason)
-    leaf('other-crawler', '/CN=other-crawler.example', 'bots', 'DNS:other-crawler.example')
+    leaf('other-crawler', '/CN=other-crawler.example', 'agents', 'DNS:other-crawler.example')
     authority('proxies')
     leaf('proxy', '/CN=proxy.example', 'proxies', 'DNS:proxy.example')
     leaf('other-proxy', '/CN=other-proxy.example', 'proxies', 'DNS:other-proxy.example')
@@ -98,7 +98,7 @@ class TokenEndpoint(http.server.BaseHTTPRequestHandler):
 def authorization_server():
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(path('server.pem'), path('server.key'))
-    tls.load_verify_locations(path('bots.pem'))
+    tls.load_verify_locations(path('agents.pem'))
     tls.verify_mode = ssl.CERT_REQUIRED
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), TokenEndpoint)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -111,7 +111,7 @@ def authorization_server():
 # The resource server, and who visits it.
 
 def settings(unbound='refuse', key='ec', *more):
-    return ['--bots-ca', path('bots.pem'), '--token-key', path(f'{key}.jwk'), '--token-alg', 'RS256' if key == 'rsa' else 'ES256',
+    return ['--agents-ca', path('agents.pem'), '--token-key', path(f'{key}.jwk'), '--token-alg', 'RS256' if key == 'rsa' else 'ES256',
             '--issuer', ISSUER, '--audience', AUDIENCE, '--unbound', unbound, *more]
 
 
@@ -175,7 +175,7 @@ MISMATCH = ('the token is bound to another certificate than that of this connect
 UNBOUND = ('the token is not bound to a client certificate, and has to be: get one from the authorization server over a '
            'connection with the client certificate (RFC 8705)')
 NEVER_ASKED = {'offered': False, 'asked': False, 'certificate': 'not_requested', 'subject': None}
-AN_AGENT = {'offered': True, 'asked': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'bots'}
+AN_AGENT = {'offered': True, 'asked': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'agents'}
 
 
 def test_bound_client():
@@ -340,7 +340,7 @@ def everything_but(name=None):
 
 OPTIONS = {
     'no --unbound': (everything_but('--unbound'), '--unbound'),
-    'no --bots-ca': (everything_but('--bots-ca'), '--bots-ca'),
+    'no --agents-ca': (everything_but('--agents-ca'), '--agents-ca'),
     'a key of another kind': ([*everything_but('--token-key'), '--token-key', path('rsa.jwk')], 'no public key for ES256'),
     'a private key': ([*everything_but('--token-key'), '--token-key', path('private.jwk')], 'no public key for ES256'),
     'a key in PEM': ([*everything_but('--token-key'), '--token-key', path('ec.pub')], 'no public key for ES256'),
@@ -387,7 +387,7 @@ def test_proxied(behind_proxies, who, fields, bound, status, cause):
     headers = [part for field in fields() for part in ('--header', f'Client-Cert: {field}')]
     answer = curl(behind_proxies.proxied, *own(who), *headers, *bearer(token(bound_to(bound))))
     assert answer.status == status, answer.body
-    logged(behind_proxies, cause, from_proxies=True, trust='default')
+    logged(behind_proxies, cause, from_proxies=True, trust='customers')
     if cause == 'missing_certificate' and not headers:
         refused(answer, 401, 'invalid_token', NOT_FORWARDED)
 
@@ -437,7 +437,7 @@ def test_nginx(nginx_with_module, behind_proxies, visit, status, cause):
             listen 127.0.0.1:$PORT ssl;
             ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')};
             reqauth on;
-            reqauth_trusted_certificate {path('bots.pem')};
+            reqauth_trusted_certificate {path('agents.pem')};
             location / {{
                 proxy_pass https://127.0.0.1:{behind_proxies.proxied};
                 proxy_ssl_certificate {path('proxy.pem')}; proxy_ssl_certificate_key {path('proxy.key')};

@@ -25,16 +25,16 @@ def certificates(pki):
     leaf('hosts', '/CN=hosts', 'servers', 'DNS:localhost,DNS:a.example,DNS:b.example,DNS:c.example,DNS:d.example')
     leaf('own-host', '/CN=c.example', 'servers', 'DNS:c.example')
     write('ticket.keys', os.urandom(80))
-    revocation_list('bots.crl', 'bots')
-    authority('forger', '/CN=bots CA')
+    revocation_list('agents.crl', 'agents')
+    authority('forger', '/CN=agents CA')
     revocation_list('forged.crl', 'forger')
 
 
-def host(name, certificate, bots=None, default=None):
+def host(name, certificate, agents=None, customers=None):
     """A directory for --vhost."""
     os.makedirs(path(name), exist_ok=True)
-    for file, source in (('cert.pem', f'{certificate}.pem'), ('key.pem', f'{certificate}.key'), ('bots-ca.pem', bots and f'{bots}.pem'),
-                         ('default-ca.pem', default and f'{default}.pem')):
+    for file, source in (('cert.pem', f'{certificate}.pem'), ('key.pem', f'{certificate}.key'), ('agents-ca.pem', agents and f'{agents}.pem'),
+                         ('customers-ca.pem', customers and f'{customers}.pem')):
         if source:
             write(f'{name}/{file}', octets_of(source))
     return path(name)
@@ -46,8 +46,8 @@ CLIENT_LINE = ['event', 'ok', 'version', 'offered', 'requested', 'acknowledged',
                'alert_sent', 'alert_received', 'error']
 
 
-CRAWLER, BOTS, CUSTOMERS = own('crawler'), ['--bots-ca', path('bots.pem')], ['--default-ca', path('customers.pem'), '--ca-names', 'off']
-OPEN = [*BOTS, '--ca-names', 'off']
+CRAWLER, AGENTS_CA, CUSTOMERS = own('crawler'), ['--agents-ca', path('agents.pem')], ['--customers-ca', path('customers.pem'), '--ca-names', 'off']
+OPEN = [*AGENTS_CA, '--ca-names', 'off']
 # What the server is told, and the client; what the client has to say, and the server.
 VISITS = {
     'a visitor without a certificate': (OPEN, [],
@@ -57,7 +57,7 @@ VISITS = {
              reason='not_offered', certificate='not_requested', trust=None, resumed=False, early_data=False, flags=[], subject=None,
              san=[], x5t=None, alert_sent=None, alert_received=None, error=None)),
     'a crawler': (OPEN, CRAWLER, dict(ok=True, offered=True, requested=True, acknowledged=True, sent='flag', judged='accepted'),
-        dict(ok=True, offered=True, outcome='accepted', reason=None, certificate='verified', trust='bots', flags=[80],
+        dict(ok=True, offered=True, outcome='accepted', reason=None, certificate='verified', trust='agents', flags=[80],
              subject='CN=crawler.example', x5t='crawler',
              san=['DNS:crawler.example', 'URI:https://crawler.example/bot', 'IP:192.0.2.1'])),
     'offers, has none': (OPEN, ['--offer', 'always'], dict(ok=True, offered=True, requested=True, acknowledged=True, sent='empty'),
@@ -76,56 +76,56 @@ VISITS = {
     'further flags': (OPEN, [*CRAWLER, '--flags', '3,2039'], {}, dict(flags=[3, 80, 2039], outcome='accepted', certificate='verified')),
     'TLS 1.2 only': (OPEN, ['--tls1.2'],
         dict(ok=False, alert_received='protocol_version', version=None), dict(ok=False, alert_sent='protocol_version', version=None)),
-    'no bots CA': ([], CRAWLER, dict(ok=True, offered=True, requested=False, acknowledged=False, sent='none'),
+    'no agents CA': ([], CRAWLER, dict(ok=True, offered=True, requested=False, acknowledged=False, sent='none'),
         dict(ok=True, offered=True, outcome='ignored', reason='ignored', certificate='not_requested', flags=[80])),
-    'on-missing fail': ([*BOTS, '--on-missing', 'fail'], ['--offer', 'always'],
+    'on-missing fail': ([*AGENTS_CA, '--on-missing', 'fail'], ['--offer', 'always'],
         dict(ok=False, sent='empty', alert_received='certificate_required'),
         dict(ok=False, outcome='accepted', certificate='empty', alert_sent='certificate_required')),
-    'on-missing fail, verified': ([*BOTS, '--on-missing', 'fail'], CRAWLER, {}, dict(ok=True, certificate='verified')),
-    'on-missing fail, not offered': ([*BOTS, '--on-missing', 'fail'], [], {}, dict(ok=True, certificate='not_requested')),
-    'on-invalid continue': ([*BOTS, '--on-invalid', 'continue', '--ca-names', 'off'], own('impostor'), dict(ok=True, sent='flag'),
+    'on-missing fail, verified': ([*AGENTS_CA, '--on-missing', 'fail'], CRAWLER, {}, dict(ok=True, certificate='verified')),
+    'on-missing fail, not offered': ([*AGENTS_CA, '--on-missing', 'fail'], [], {}, dict(ok=True, certificate='not_requested')),
+    'on-invalid continue': ([*AGENTS_CA, '--on-invalid', 'continue', '--ca-names', 'off'], own('impostor'), dict(ok=True, sent='flag'),
         dict(ok=True, outcome='accepted', reason='invalid', certificate='invalid', trust=None, subject=None, alert_sent=None)),
-    'unsatisfiable': (BOTS, own('impostor'), dict(ok=True, acknowledged=True, sent='empty'), dict(certificate='empty')),
-    'unsatisfiable close': (BOTS, [*own('impostor'), '--on-unsatisfiable', 'close'],
+    'unsatisfiable': (AGENTS_CA, own('impostor'), dict(ok=True, acknowledged=True, sent='empty'), dict(certificate='empty')),
+    'unsatisfiable close': (AGENTS_CA, [*own('impostor'), '--on-unsatisfiable', 'close'],
         dict(ok=False, alert_sent='handshake_failure'), dict(ok=False, alert_received='handshake_failure')),
-    'unsatisfiable present': (BOTS, [*own('impostor'), '--on-unsatisfiable', 'present'],
+    'unsatisfiable present': (AGENTS_CA, [*own('impostor'), '--on-unsatisfiable', 'present'],
         dict(ok=False, acknowledged=True, sent='flag', alert_received='unknown_ca'),
         dict(ok=False, certificate='invalid', trust=None, alert_sent='unknown_ca')),
-    'customer': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], other('customer'),
+    'customer': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], other('customer'),
         dict(ok=True, offered=False, requested=True, acknowledged=False, sent='other'),
-        dict(ok=True, outcome='not_offered', reason='not_offered', certificate='verified', trust='default', subject='CN=customer.example',
+        dict(ok=True, outcome='not_offered', reason='not_offered', certificate='verified', trust='customers', subject='CN=customer.example',
              san=['DNS:customer.example', 'IP:192.0.2.2'], x5t='customer')),
-    'customer without': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], [],
+    'customer without': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], [],
         dict(ok=True, requested=True, sent='empty'), dict(ok=True, certificate='empty', trust=None)),
-    'crawler as a customer': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], other('crawler'),
+    'crawler as a customer': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], other('crawler'),
         dict(ok=False), dict(ok=False, certificate='invalid', alert_sent='unknown_ca', trust=None)),
-    'crawler beside customers': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], [*CRAWLER, *other('customer')],
-        dict(ok=True, acknowledged=True, sent='flag'), dict(ok=True, certificate='verified', trust='bots', subject='CN=crawler.example')),
-    'customer who sends the flag': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], own('customer'),
+    'crawler beside customers': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], [*CRAWLER, *other('customer')],
+        dict(ok=True, acknowledged=True, sent='flag'), dict(ok=True, certificate='verified', trust='agents', subject='CN=crawler.example')),
+    'customer who sends the flag': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], own('customer'),
         dict(ok=False), dict(ok=False, outcome='accepted', certificate='invalid', trust=None, alert_sent='unknown_ca')),
-    'a customer of strange name': ([*BOTS, *CUSTOMERS, '--default-auth', 'request'], [*other('hostile-customer'), '--get', '/'],
-        {}, dict(ok=True, trust='default', x5t='hostile-customer')),
-    'require': ([*BOTS, *CUSTOMERS, '--default-auth', 'require'], [],
+    'a customer of strange name': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'request'], [*other('hostile-customer'), '--get', '/'],
+        {}, dict(ok=True, trust='customers', x5t='hostile-customer')),
+    'require': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require'], [],
         dict(ok=False, alert_received='certificate_required'), dict(ok=False, certificate='empty', alert_sent='certificate_required')),
-    'require ignores the flag': ([*BOTS, *CUSTOMERS, '--default-auth', 'require'], [*CRAWLER, *other('customer')],
+    'require ignores the flag': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require'], [*CRAWLER, *other('customer')],
         dict(ok=True, offered=True, requested=True, acknowledged=False, sent='other'),
-        dict(ok=True, offered=True, outcome='ignored', certificate='verified', trust='default', flags=[80])),
-    'unacknowledged: empty': ([*BOTS, *CUSTOMERS, '--default-auth', 'require'], own('customer'),
+        dict(ok=True, offered=True, outcome='ignored', certificate='verified', trust='customers', flags=[80])),
+    'unacknowledged: empty': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require'], own('customer'),
         dict(ok=False, sent='empty'), dict(outcome='ignored', certificate='empty')),
-    'unacknowledged: flag': ([*BOTS, *CUSTOMERS, '--default-auth', 'require'], [*own('customer'), '--on-unacknowledged', 'flag'],
-        dict(ok=True, acknowledged=False, sent='flag'), dict(ok=True, outcome='ignored', trust='default')),
-    'unacknowledged: told to be empty': ([*BOTS, *CUSTOMERS, '--default-auth', 'require'],
+    'unacknowledged: flag': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require'], [*own('customer'), '--on-unacknowledged', 'flag'],
+        dict(ok=True, acknowledged=False, sent='flag'), dict(ok=True, outcome='ignored', trust='customers')),
+    'unacknowledged: told to be empty': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require'],
         [*CRAWLER, *other('customer'), '--on-unacknowledged', 'empty'],
         dict(ok=False, sent='empty'), {}),
-    'beside required': ([*BOTS, *CUSTOMERS, '--default-auth', 'require', '--beside-required'], CRAWLER,
-        {}, dict(ok=True, outcome='accepted', certificate='verified', trust='bots')),
-    'other numbers': ([*BOTS, '--flag', '9', '--extension', '65025'], [*CRAWLER, '--flag', '9', '--extension', '65025'],
+    'beside required': ([*AGENTS_CA, *CUSTOMERS, '--customers-auth', 'require', '--beside-required'], CRAWLER,
+        {}, dict(ok=True, outcome='accepted', certificate='verified', trust='agents')),
+    'other numbers': ([*AGENTS_CA, '--flag', '9', '--extension', '65025'], [*CRAWLER, '--flag', '9', '--extension', '65025'],
         {}, dict(ok=True, outcome='accepted', certificate='verified', flags=[9])),
-    'other numbers on one side': ([*BOTS, '--flag', '9', '--extension', '65025'], CRAWLER,
+    'other numbers on one side': ([*AGENTS_CA, '--flag', '9', '--extension', '65025'], CRAWLER,
         {}, dict(ok=True, outcome='not_offered', flags=[])),
-    'TLS 1.2': ([*BOTS, '--tls1.2', *CUSTOMERS, '--default-auth', 'request'], [*CRAWLER, *other('customer'), '--tls1.2'],
+    'TLS 1.2': ([*AGENTS_CA, '--tls1.2', *CUSTOMERS, '--customers-auth', 'request'], [*CRAWLER, *other('customer'), '--tls1.2'],
         dict(ok=True, version='TLSv1.2', offered=False, requested=True, sent='other'),
-        dict(ok=True, version='TLSv1.2', outcome='not_offered', trust='default', flags=[])),
+        dict(ok=True, version='TLSv1.2', outcome='not_offered', trust='customers', flags=[])),
 }
 
 
@@ -152,7 +152,7 @@ def test_visit(server_options, options, client_says, server_says):
 
 def test_malformed_flags():
     """openssl s_client sends the extension with nothing in it."""
-    with Server(*BOTS) as server:
+    with Server(*AGENTS_CA) as server:
         said = subprocess.run(['openssl', 's_client', '-connect', server.address, '-serverinfo', '62'], input=b'',
                               capture_output=True, timeout=PATIENCE)
         assert b'alert number 47' in said.stderr, 'illegal_parameter reaches the client'
@@ -162,7 +162,7 @@ def test_malformed_flags():
 
 
 def test_server_is_verified():
-    with Server(*BOTS) as server:
+    with Server(*AGENTS_CA) as server:
         ran = run(CLIENT, '--connect', f'localhost:{server.port}', '--ca', path('others.pem'), '--json')
         assert ran.status == 1
         same(ran.line, ok=False, alert_sent='unknown_ca')
@@ -178,7 +178,7 @@ def test_server_is_verified():
 @pytest.fixture
 def asks_again(certificates):
     """A server that asks once more after the handshake; gives what it is told, and says."""
-    with Server(*OPEN, '--default-ca', path('customers.pem'), '--default-auth', 'request', '--post-handshake') as server:
+    with Server(*OPEN, '--customers-ca', path('customers.pem'), '--customers-auth', 'request', '--post-handshake') as server:
         def ask(*options):
             ran = client(server, '--get', '/pha', '--get', '/debug', *options)
             theirs = server.line()
@@ -189,7 +189,7 @@ def asks_again(certificates):
 def test_post_handshake(asks_again):
     ran, _, said = asks_again('--post-handshake', *other('customer'))
     assert ran.status == 0, ran.out
-    same(said[0], certificate='verified', trust='default', subject='CN=customer.example')
+    same(said[0], certificate='verified', trust='customers', subject='CN=customer.example')
 
 
 def test_post_handshake_none(asks_again):
@@ -204,9 +204,9 @@ def test_post_handshake_not_offered(asks_again):
 
 def test_post_handshake_after_the_flag(asks_again):
     ran, before, said = asks_again('--post-handshake', *CRAWLER, *other('customer'))
-    same(before, outcome='accepted', certificate='verified', trust='bots')
+    same(before, outcome='accepted', certificate='verified', trust='agents')
     assert ran.status == 0, ran.out
-    same(said[0], certificate='verified', trust='default', subject='CN=customer.example')
+    same(said[0], certificate='verified', trust='customers', subject='CN=customer.example')
     assert not said[2]['acknowledged'], 'the request does not acknowledge it'
 
 
@@ -232,7 +232,7 @@ def test_pages():
         assert debug == server.line(), '/debug is the log line'
         page = client(server, *own('hostile'), '--get', '/').out
         line = server.line()
-        same(line, ok=True, certificate='verified', trust='bots')
+        same(line, ok=True, certificate='verified', trust='agents')
         assert '<script' not in page.lower() and '&lt;script' in page, ('the page escapes what it shows', page[-1500:])
         for who, sentence in ((CRAWLER, 'it verified'), ([], 'never asked'), (['--offer', 'always'], 'sent none')):
             assert sentence in client(server, '--get', '/', *who).out, f'the page says: {sentence}'
@@ -284,7 +284,7 @@ def ticket_size(name):
 
 
 KEYS = ['--ticket-key', path('ticket.keys')]
-VERIFIED = {'outcome': 'accepted', 'reason': None, 'certificate': 'verified', 'trust': 'bots', 'subject': 'CN=crawler.example'}
+VERIFIED = {'outcome': 'accepted', 'reason': None, 'certificate': 'verified', 'trust': 'agents', 'subject': 'CN=crawler.example'}
 
 
 def forget(name):
@@ -294,7 +294,7 @@ def forget(name):
 
 def test_sessions():
     crawler, agent = CRAWLER, VERIFIED
-    with Server(*BOTS) as server:
+    with Server(*AGENTS_CA) as server:
         returns(server, 'one', *crawler, resumed=False, **agent)
         assert os.stat(path('one')).st_mode & 0o777 == 0o600, 'a session is private'
         assert not [name for name in os.listdir(home.name) if name.startswith('one.')], 'nothing is left beside it'
@@ -350,14 +350,14 @@ def made_by(*options):
 
 
 def test_restart_without_ticket_keys():
-    made_by(*BOTS)
-    with Server(*BOTS) as server:
+    made_by(*AGENTS_CA)
+    with Server(*AGENTS_CA) as server:
         returns(server, 'one', *CRAWLER, resumed=False, **VERIFIED)
 
 
 def test_restart_with_ticket_keys():
-    made_by(*BOTS, *KEYS)
-    with Server(*BOTS, *KEYS) as server:
+    made_by(*AGENTS_CA, *KEYS)
+    with Server(*AGENTS_CA, *KEYS) as server:
         returns(server, 'one', *CRAWLER, resumed=True, **VERIFIED)
         returns(server, 'plain', resumed=True)
 
@@ -365,8 +365,8 @@ def test_restart_with_ticket_keys():
 @pytest.mark.parametrize('options', [['--ticket-key', path('other.keys')], [*KEYS, '--label', 'elsewhere']], ids=['other ticket keys', 'another label'])
 def test_restart_elsewhere(options):
     write('other.keys', os.urandom(80))
-    made_by(*BOTS, *KEYS)
-    with Server(*BOTS, *options) as server:
+    made_by(*AGENTS_CA, *KEYS)
+    with Server(*AGENTS_CA, *options) as server:
         for resumed in (False, True):
             returns(server, 'one', *CRAWLER, resumed=resumed, **VERIFIED)
         for resumed in (False, True):
@@ -376,15 +376,15 @@ def test_restart_elsewhere(options):
 @pytest.mark.parametrize('options', [['--on-missing', 'fail'], ['--session-age', '3599']], ids=['another policy', 'another session age'])
 def test_restart_with_other_settings(options):
     """They are of agents: a visitor's session goes on."""
-    made_by(*BOTS, *KEYS)
-    with Server(*BOTS, *KEYS, *options) as server:
+    made_by(*AGENTS_CA, *KEYS)
+    with Server(*AGENTS_CA, *KEYS, *options) as server:
         returns(server, 'one', *CRAWLER, resumed=False, **VERIFIED)
         returns(server, 'plain', resumed=True)
 
 
 # The server's own client authentication: what was asked and trusted belongs to a session.
-REQUIRES, REQUESTS = [['--default-auth', each, '--default-ca'] for each in ('require', 'request')]
-CUSTOMER = {'certificate': 'verified', 'trust': 'default', 'subject': 'CN=customer.example'}
+REQUIRES, REQUESTS = [['--customers-auth', each, '--customers-ca'] for each in ('require', 'request')]
+CUSTOMER = {'certificate': 'verified', 'trust': 'customers', 'subject': 'CN=customer.example'}
 
 
 def test_sessions_of_customers():
@@ -411,17 +411,17 @@ def test_sessions_of_customers_where_others_are_asked(options, status):
 
 def test_no_tickets():
     forget('stateful')
-    with Server(*BOTS, '--no-tickets') as server:
+    with Server(*AGENTS_CA, '--no-tickets') as server:
         returns(server, 'stateful', *CRAWLER, resumed=False, **VERIFIED)
         assert ticket_size('stateful') == 32, 'no ticket holds the session'
         for _ in range(2):
             returns(server, 'stateful', *CRAWLER, resumed=True, **VERIFIED)
-    with Server(*BOTS, '--no-tickets') as server:
+    with Server(*AGENTS_CA, '--no-tickets') as server:
         returns(server, 'stateful', *CRAWLER, resumed=False, **VERIFIED)
 
 
 def test_session_age_of_0():
-    with Server(*BOTS, '--session-age', '0') as server:
+    with Server(*AGENTS_CA, '--session-age', '0') as server:
         ran = client(server, '--session-out', path('ageless'), *CRAWLER)
         same(server.line(), resumed=False, **VERIFIED)
     assert not os.path.exists(path('ageless')) and ran.status == 0, 'no session comes'
@@ -429,7 +429,7 @@ def test_session_age_of_0():
 
 
 def test_session_age_of_3():
-    with Server(*BOTS, '--session-age', '3') as server:
+    with Server(*AGENTS_CA, '--session-age', '3') as server:
         returns(server, 'short', *CRAWLER, resumed=False, **VERIFIED)
         time.sleep(4)
         returns(server, 'short', *CRAWLER, resumed=False, **VERIFIED)
@@ -437,14 +437,14 @@ def test_session_age_of_3():
 
 @pytest.fixture(scope='module')
 def virtual_hosts(certificates):
-    host('a', 'hosts', bots='bots')
-    host('b', 'hosts', bots='others', default='customers')
+    host('a', 'hosts', agents='agents')
+    host('b', 'hosts', agents='others', customers='customers')
     host('c', 'own-host')
-    host('d', 'hosts', bots='bots')
+    host('d', 'hosts', agents='agents')
 
 
 HOSTS = [word for name in ('a.example', 'B.example', 'c.example', 'd.example') for word in ('--vhost', f'{name}={path(name[0].lower())}')]
-FIRST = [*OPEN, '--default-ca', path('others.pem'), '--default-auth']
+FIRST = [*OPEN, '--customers-ca', path('others.pem'), '--customers-auth']
 
 
 def at(name):
@@ -456,14 +456,14 @@ AT_HOSTS = {
     'a visitor of the first host': ('require', [], dict(ok=False), dict(ok=False, alert_sent='certificate_required', certificate='empty')),
     'a visitor of a': ('require', at('a.example'), dict(requested=False),
                        dict(ok=True, server_name='a.example', certificate='not_requested', reason='not_offered')),
-    'an agent at a': ('require', [*at('A.Example'), *CRAWLER], {}, dict(ok=True, outcome='accepted', certificate='verified', trust='bots')),
+    'an agent at a': ('require', [*at('A.Example'), *CRAWLER], {}, dict(ok=True, outcome='accepted', certificate='verified', trust='agents')),
     'a visitor of b': ('require', at('b.example'), dict(ok=False), dict(ok=False, alert_sent='certificate_required', certificate='empty')),
     'a customer of b': ('require', [*at('b.example'), *other('customer')], {},
-                        dict(ok=True, certificate='verified', trust='default', subject='CN=customer.example')),
+                        dict(ok=True, certificate='verified', trust='customers', subject='CN=customer.example')),
     'a customer of b at the first host': ('require', other('customer'), dict(ok=False),
                                           dict(ok=False, certificate='invalid', alert_sent='unknown_ca')),
     'an agent at c': ('require', [*at('c.example'), *CRAWLER], {}, dict(ok=True, outcome='ignored', certificate='not_requested')),
-    'an agent of b': ('request', [*at('b.example'), *own('impostor')], {}, dict(ok=True, outcome='accepted', trust='bots', x5t='impostor')),
+    'an agent of b': ('request', [*at('b.example'), *own('impostor')], {}, dict(ok=True, outcome='accepted', trust='agents', x5t='impostor')),
     'an agent of the first host at b': ('request', [*at('b.example'), *CRAWLER], dict(ok=False),
                                         dict(ok=False, certificate='invalid', alert_sent='unknown_ca')),
     'b asks': ('request', at('b.example'), dict(ok=True, requested=True, sent='empty'), {}),
@@ -495,7 +495,7 @@ def test_sessions_of_hosts(virtual_hosts, kind, version):
         # Two that ask, of different customers.
         for name, here, there in (('impostor', 'localhost', 'b.example'), ('customer', 'b.example', 'localhost')):
             forget('carried')
-            known = {'certificate': 'verified', 'trust': 'default', 'x5t': thumbprint(name)}
+            known = {'certificate': 'verified', 'trust': 'customers', 'x5t': thumbprint(name)}
             returns(server, 'carried', *at(here), *other(name), *version, resumed=False, **known)
             returns(server, 'carried', *at(here), *version, resumed=True, **known)
             returns(server, 'carried', *at(there), *version, resumed=False, certificate='empty', trust=None, subject=None)
@@ -512,12 +512,12 @@ def test_session_of_another_host(virtual_hosts):
 
 
 def test_reloads():
-    write('trust.pem', octets_of('bots.pem'))
-    revocation_list('trust.crl', 'bots')
-    where = host('reloaded', 'hosts', bots='bots')
-    crawler, agent = own('crawler'), {'ok': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'bots'}
+    write('trust.pem', octets_of('agents.pem'))
+    revocation_list('trust.crl', 'agents')
+    where = host('reloaded', 'hosts', agents='agents')
+    crawler, agent = own('crawler'), {'ok': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'agents'}
     at_a = ['--servername', 'a.example']
-    with Server('--bots-ca', path('trust.pem'), '--crl', path('trust.crl'), '--ca-names', 'off', '--vhost', f'a.example={where}') as server:
+    with Server('--agents-ca', path('trust.pem'), '--crl', path('trust.crl'), '--ca-names', 'off', '--vhost', f'a.example={where}') as server:
         def good(what):
             same(server.hang_up(), event='reload', ok=True, error=None)
 
@@ -544,7 +544,7 @@ def test_reloads():
             hello = out.read()
             raw.sendall(hello[:100])
             for content in (b'', b'noise', b'-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n',
-                            octets_of('bots.pem')[:300], octets_of('bots.pem') + octets_of('bots.pem')[:300]):
+                            octets_of('agents.pem')[:300], octets_of('agents.pem') + octets_of('agents.pem')[:300]):
                 write('trust.pem', content)
                 bad('a broken file', path('trust.pem'))
                 returns(server, 'kept', *crawler, resumed=True, **agent)
@@ -555,20 +555,20 @@ def test_reloads():
 
             # All hosts at one moment, or none.
             write('trust.pem', octets_of('others.pem'))
-            write('reloaded/bots-ca.pem', b'noise')
-            bad('one of two is broken', 'reloaded/bots-ca.pem')
+            write('reloaded/agents-ca.pem', b'noise')
+            bad('one of two is broken', 'reloaded/agents-ca.pem')
             returns(server, 'kept', *crawler, resumed=True, **agent)
             returns(server, 'kept-at-a', *at_a, *crawler, resumed=True, **agent)
-            os.remove(path('reloaded/bots-ca.pem'))
-            bad('one of two is gone', 'reloaded/bots-ca.pem')
-            write('reloaded/bots-ca.pem', octets_of('bots.pem'))
+            os.remove(path('reloaded/agents-ca.pem'))
+            bad('one of two is gone', 'reloaded/agents-ca.pem')
+            write('reloaded/agents-ca.pem', octets_of('agents.pem'))
             write('trust.crl', b'noise')
             bad('a broken CRL', path('trust.crl'))
             returns(server, 'kept', *crawler, resumed=True, **agent)
 
             write('trust.pem', octets_of('customers.pem'))
             revocation_list('trust.crl', 'customers')
-            write('reloaded/bots-ca.pem', octets_of('customers.pem'))
+            write('reloaded/agents-ca.pem', octets_of('customers.pem'))
             good('another CA')
             returns(server, 'kept', *crawler, resumed=False, status=1, ok=False, outcome='accepted',
                     certificate='invalid', trust=None, alert_sent='unknown_ca')
@@ -592,13 +592,13 @@ def test_reloads():
             same(server.line(), ok=True)
             raw.close()
 
-        write('trust.pem', octets_of('bots.pem'))
-        write('reloaded/bots-ca.pem', octets_of('bots.pem'))
-        revocation_list('trust.crl', 'bots')
+        write('trust.pem', octets_of('agents.pem'))
+        write('reloaded/agents-ca.pem', octets_of('agents.pem'))
+        revocation_list('trust.crl', 'agents')
         good('the first CA again')
         returns(server, 'kept', *crawler, resumed=False, **agent)
         returns(server, 'kept', *crawler, resumed=True, **agent)
-        revocation_list('trust.crl', 'bots', 'crawler')
+        revocation_list('trust.crl', 'agents', 'crawler')
         returns(server, 'kept', *crawler, resumed=True, **agent)
         good('a CRL that names the crawler')
         returns(server, 'kept', *crawler, resumed=False, status=1, ok=False, certificate='invalid',
@@ -607,7 +607,7 @@ def test_reloads():
         same(theirs, ok=False, alert_sent='certificate_revoked')
     assert server.errors.count(b'nothing is reloaded') == 9 and b'trust.pem' in server.errors, 'standard error says so, too'
 
-    server = Server('--bots-ca', path('trust.pem'), plain=True)
+    server = Server('--agents-ca', path('trust.pem'), plain=True)
     server.process.send_signal(signal.SIGHUP)
     assert server.text() == 'reloaded\n', 'without --json: a line'
     server.end()
@@ -616,7 +616,7 @@ def test_reloads():
 
 
 EARLY = ['--early-data', '50000']
-AGENT = {'ok': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'bots'}
+AGENT = {'ok': True, 'outcome': 'accepted', 'certificate': 'verified', 'trust': 'agents'}
 QUESTION = 'GET /debug HTTP/1.1\r\nHost: x\r\n\r\n'
 
 
@@ -635,7 +635,7 @@ def sends(server, name, text, *options, status, resumed, **wanted):
                          ids=['a crawler', 'a visitor'])
 def test_early_data(who, options, seen):
     name = f'early {who}'
-    with Server(*BOTS, *KEYS, *EARLY) as server:
+    with Server(*AGENTS_CA, *KEYS, *EARLY) as server:
         returns(server, name, *options, resumed=False, early_data=False, **seen)
         for _ in range(2):
             ran, theirs = sends(server, name, QUESTION, *options, status='accepted', resumed=True, **seen)
@@ -658,7 +658,7 @@ def test_early_data(who, options, seen):
 
 
 def test_early_data_of_s_client():
-    with Server(*BOTS, *EARLY) as server:
+    with Server(*AGENTS_CA, *EARLY) as server:
         s_client(server, '-sess_out', path('early s_client'))
         server.line()
         said = s_client(server, '-sess_in', path('early s_client'), '-early_data', write('question', QUESTION.encode()))
@@ -670,9 +670,9 @@ def test_early_data_of_s_client():
 @pytest.mark.parametrize('options', [[], EARLY], ids=['a server without it', 'another server of a fleet'])
 def test_early_data_elsewhere(options):
     """Sessions for early data stay where they were made, whatever the ticket keys."""
-    with Server(*BOTS, *KEYS, *EARLY) as server:
+    with Server(*AGENTS_CA, *KEYS, *EARLY) as server:
         visit(server, '--session-out', path('early'), *CRAWLER)
-    with Server(*BOTS, *KEYS, *options) as server:
+    with Server(*AGENTS_CA, *KEYS, *options) as server:
         ran, _ = sends(server, 'early', QUESTION, *CRAWLER, status='rejected', resumed=False, **AGENT)
         assert len(ran.out.splitlines()) == 1, 'nothing is answered'
 
@@ -695,7 +695,7 @@ def test_early_data_to_s_server():
 
 
 def test_session_without_early_data():
-    with Server(*BOTS) as server:
+    with Server(*AGENTS_CA) as server:
         returns(server, 'late', *CRAWLER, resumed=False, **AGENT)
         sends(server, 'late', QUESTION, *CRAWLER, status='none', resumed=True, **AGENT)
 
@@ -717,7 +717,7 @@ def test_garbage_to_the_server():
             broken[chance.randrange(5, len(broken))] = chance.randrange(256)
         attacks.append(bytes(broken))
 
-    with Server(*BOTS, '--threads', '1') as server:
+    with Server(*AGENTS_CA, '--threads', '1') as server:
         # Two that stall for as long as this lasts: before the first byte, and in the middle of a ClientHello.
         silent = socket.create_connection(('127.0.0.1', server.port))
         halfway = socket.create_connection(('127.0.0.1', server.port))
@@ -857,7 +857,7 @@ def test_sigint():
 
 
 def test_without_json():
-    server = Server(*BOTS, plain=True)
+    server = Server(*AGENTS_CA, plain=True)
     client(server, *CRAWLER)
     text = server.text()
     assert 'accepted' in text and 'CN=crawler.example' in text and '{' not in text, 'a line for people'
@@ -867,7 +867,7 @@ def test_without_json():
 
 
 def test_lines_of_several_threads_do_not_mix():
-    with Server('--threads', '4', *BOTS) as server, ThreadPoolExecutor(4) as pool:
+    with Server('--threads', '4', *AGENTS_CA) as server, ThreadPoolExecutor(4) as pool:
         for _ in range(20):
             pool.submit(client, server, *CRAWLER, '--get', '/debug')
         for _ in range(20):
@@ -891,7 +891,7 @@ def test_a_name_to_listen_on():
 
 def test_keylog_and_trace():
     logs = path('server.keys'), path('client.keys')
-    with Server(*BOTS, '--keylog', logs[0], '--trace') as server:
+    with Server(*AGENTS_CA, '--keylog', logs[0], '--trace') as server:
         ran = client(server, *CRAWLER, '--keylog', logs[1], '--trace')
         server.line()
     keys = [sorted(open(log).read().splitlines()) for log in logs]
@@ -906,7 +906,7 @@ def test_keylog_and_trace():
 
 
 def test_trace_of_an_empty_certificate():
-    with Server(*BOTS, '--on-missing', 'fail', '--trace') as server:
+    with Server(*AGENTS_CA, '--on-missing', 'fail', '--trace') as server:
         ran = client(server, '--offer', 'always', '--trace')
         server.line()
     assert '→ Certificate (empty)' in ran.err and '← alert certificate_required' in ran.err
@@ -916,23 +916,23 @@ SERVING, PEER = [SERVER, *own('server'), '--listen', '127.0.0.1:0'], [CLIENT, '-
 WRONG = [
     [SERVER], [SERVER, *own('server')[:2]], [*SERVING, '--unknown'], [*SERVING, 'word'], [*SERVING, '--flag', 'x'],
     [*SERVING, '--flag', '2040'], [*SERVING, '--flag', '-1'], [*SERVING, '--extension', '65536'], [*SERVING, '--threads', '0'],
-    [*SERVING, '--max-connections', '0'], [*SERVING, '--default-auth', 'maybe'], [*SERVING, '--ca-names', 'perhaps'],
+    [*SERVING, '--max-connections', '0'], [*SERVING, '--customers-auth', 'maybe'], [*SERVING, '--ca-names', 'perhaps'],
     [*SERVING[:-1], '127.0.0.1'], [*SERVING[:-1], 'x'], [*SERVING[:-1], '::1:8443'], [*SERVING[:-1], '127.0.0.1:65536'],
-    [*SERVING, '--default-ca', path('customers.pem')],
-    [*SERVING, '--default-ca', path('customers.pem'), '--default-auth', 'none'],
-    [*SERVING, '--bots-ca', path('bots.pem'), '--on-missing', 'fail', '--on-invalid', 'continue'],
-    [*SERVING, '--bots-ca', path('bots.pem'), '--default-ca', path('bots.pem'), '--default-auth', 'request'],
-    [*SERVING, '--keylog', path('no/such/dir')], [*SERVING, '--bots-ca'],
+    [*SERVING, '--customers-ca', path('customers.pem')],
+    [*SERVING, '--customers-ca', path('customers.pem'), '--customers-auth', 'none'],
+    [*SERVING, '--agents-ca', path('agents.pem'), '--on-missing', 'fail', '--on-invalid', 'continue'],
+    [*SERVING, '--agents-ca', path('agents.pem'), '--customers-ca', path('agents.pem'), '--customers-auth', 'request'],
+    [*SERVING, '--keylog', path('no/such/dir')], [*SERVING, '--agents-ca'],
     *([*SERVING, '--vhost', word] for word in ('x', '=x', 'x=', '=', f'x={path("missing")}', f'x={home.name}')),
     [*SERVING, '--vhost', f'a.example={path("a")}', '--vhost', f'A.example={path("a")}'],
     [*SERVING, '--vhost', f'a.example={path("asking")}'],
-    [*SERVING, '--vhost', f'a.example={path("shared")}', '--default-auth', 'request'],
+    [*SERVING, '--vhost', f'a.example={path("shared")}', '--customers-auth', 'request'],
     *([*SERVING, '--ticket-key', path(f'{size}.keys')] for size in (0, 48, 79, 81)),
     [*SERVING, '--ticket-key', path('ticket.keys'), '--no-tickets'],
     *([*SERVING, '--early-data', word] for word in ('x', '-1', '1048577', '99999999999')),
     *([*SERVING, '--session-age', word] for word in ('x', '-1', '604801')),
-    [*SERVING, '--crl', path('bots.crl')], [*SERVING, '--bots-ca', path('bots.pem'), '--crl', path('bots.pem')],
-    [*SERVING, '--bots-ca', path('bots.pem'), '--crl', path('forged.crl')],
+    [*SERVING, '--crl', path('agents.crl')], [*SERVING, '--agents-ca', path('agents.pem'), '--crl', path('agents.pem')],
+    [*SERVING, '--agents-ca', path('agents.pem'), '--crl', path('forged.crl')],
     [CLIENT], [*PEER, '--unknown'], [CLIENT, '--connect', 'localhost'], [*PEER, '--cert', path('crawler.pem')],
     [*PEER, '--key', path('crawler.key')], [*PEER, '--other-cert', path('crawler.pem')], [*PEER, '--offer', 'maybe'],
     [*PEER, '--on-unacknowledged', 'x'], [*PEER, '--on-unacknowledged', 'other'], [*PEER, '--flags', '80'],
@@ -952,10 +952,10 @@ WRONG = [
 ]
 NO_GOOD = {'missing.pem': path('missing.pem'), 'empty.pem': path('empty.pem'), 'noise.pem': path('noise.pem'), 'a-folder': home.name}
 for name, file in NO_GOOD.items():
-    WRONG += [[*SERVING, '--bots-ca', file], [*SERVING, '--default-ca', file, '--default-auth', 'request'],
+    WRONG += [[*SERVING, '--agents-ca', file], [*SERVING, '--customers-ca', file, '--customers-auth', 'request'],
               [SERVER, '--cert', file, '--key', path('server.key')], [SERVER, '--cert', path('server.pem'), '--key', file],
               [*PEER, '--session-in', file], [*SERVING, '--ticket-key', file],
-              [*SERVING, '--bots-ca', path('bots.pem'), '--crl', file], [*SERVING, '--vhost', f'a.example={path(f"broken-{name}")}'],
+              [*SERVING, '--agents-ca', path('agents.pem'), '--crl', file], [*SERVING, '--vhost', f'a.example={path(f"broken-{name}")}'],
               [*PEER, '--ca', file], [*PEER, '--cert', file, '--key', path('crawler.key')],
               [*PEER, '--cert', path('crawler.pem'), '--key', file],
               [*PEER, '--other-cert', file, '--other-key', path('crawler.key')],
@@ -965,10 +965,10 @@ for name, file in NO_GOOD.items():
 @pytest.fixture(scope='module')
 def usage_files(certificates):
     host('a', 'hosts')
-    host('asking', 'hosts', default='customers')
-    host('shared', 'hosts', bots='bots', default='bots')
+    host('asking', 'hosts', customers='customers')
+    host('shared', 'hosts', agents='agents', customers='agents')
     for name, file in NO_GOOD.items():  # where it is the agents' CA; a link to nowhere is no missing file
-        os.symlink(file, os.path.join(host(f'broken-{name}', 'hosts'), 'bots-ca.pem'))
+        os.symlink(file, os.path.join(host(f'broken-{name}', 'hosts'), 'agents-ca.pem'))
     for size in (0, 48, 79, 81):
         write(f'{size}.keys', os.urandom(size))
     # Sessions that are no good here: with another server, and with one that was not verified.
@@ -994,7 +994,7 @@ def test_encrypted_key(option):
 
 
 @pytest.mark.parametrize('program, options', [
-    (SERVER, 'listen cert key bots-ca default-ca default-auth on-missing beside-required crl ca-names session-age label on-invalid vhost '
+    (SERVER, 'listen cert key agents-ca customers-ca customers-auth on-missing beside-required crl ca-names session-age label on-invalid vhost '
              'flag extension ticket-key no-tickets early-data post-handshake tls1.2 threads max-connections keylog json trace'),
     (CLIENT, 'connect servername ca cert key key-provider other-cert other-key offer on-unacknowledged on-unsatisfiable flag extension '
              'flags session-in foreign-session session-out early-data post-handshake tls1.2 get keylog json trace')], ids=['server', 'client'])

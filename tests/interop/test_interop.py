@@ -10,7 +10,7 @@ import pytest
 from running import CLIENT, PATIENCE, Server, built, own, path, run, same, thumbprint
 
 GNUTLS, BAD_SERVER = built('tests/gnutls-client'), built('tests/bad-server')
-AGENT, AGENTS, CUSTOMERS = own('crawler'), ['--bots-ca', path('bots.pem')], ['--default-ca', path('customers.pem'), '--default-auth', 'request']
+AGENT, AGENTS, CUSTOMERS = own('crawler'), ['--agents-ca', path('agents.pem')], ['--customers-ca', path('customers.pem'), '--customers-auth', 'request']
 
 
 def gnutls(port, *options):
@@ -20,7 +20,7 @@ def gnutls(port, *options):
 # What the server is told, what the client is told; what the client has to say, and what the server.
 VISITS = {
     'agent': (AGENTS, AGENT, dict(offered=True, requested=True, acknowledged=True, sent='flag', version='TLSv1.3'),
-              dict(offered=True, outcome='accepted', certificate='verified', trust='bots', subject='CN=crawler.example', flags=[80], x5t='crawler')),
+              dict(offered=True, outcome='accepted', certificate='verified', trust='agents', subject='CN=crawler.example', flags=[80], x5t='crawler')),
     'guest': (AGENTS, ['--offer', 'always'], dict(offered=True, requested=True, acknowledged=True, sent='empty'),
               dict(offered=True, outcome='accepted', certificate='empty', subject=None)),
     'no flag': (AGENTS, ['--offer', 'never'], dict(offered=False, requested=False, acknowledged=False, sent='none'),
@@ -36,11 +36,11 @@ VISITS = {
                         dict(ok=False, certificate='empty', alert_sent='certificate_required')),
     'other numbers': ([*AGENTS, '--flag', '7', '--extension', '65025'], [*AGENT, '--flag', '7', '--extension', '65025'],
                       dict(acknowledged=True, sent='flag'), dict(certificate='verified', flags=[7])),
-    'not acknowledged': (['--default-ca', path('bots.pem'), '--default-auth', 'request'], AGENT,
+    'not acknowledged': (['--customers-ca', path('agents.pem'), '--customers-auth', 'request'], AGENT,
                          dict(offered=True, requested=True, acknowledged=False, sent='empty'),
                          dict(outcome='ignored', certificate='empty', subject=None)),
     'beside customers': ([*AGENTS, *CUSTOMERS], AGENT, dict(acknowledged=True, sent='flag'),
-                         dict(outcome='accepted', certificate='verified', trust='bots')),
+                         dict(outcome='accepted', certificate='verified', trust='agents')),
 }
 
 

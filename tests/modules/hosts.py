@@ -25,8 +25,8 @@ class Example(running.Server):
 
     def __init__(self, asks):
         self.asks, self.keylog = asks, path(f'keys-{asks}')
-        super().__init__('--bots-ca', path('bots.pem'), '--keylog', self.keylog, '--threads', '2',
-                         *(['--default-ca', path('customers.pem'), '--default-auth', 'request'] if asks else []))
+        super().__init__('--agents-ca', path('agents.pem'), '--keylog', self.keylog, '--threads', '2',
+                         *(['--customers-ca', path('customers.pem'), '--customers-auth', 'request'] if asks else []))
 
     def says(self, who, asks):
         return 'CN=customer.example' if who else 'you sent none' if asks else 'never asked for a certificate'
@@ -62,7 +62,7 @@ class Nginx(Visited, servers.Nginx):
         super().__init__(f'''server {{
         listen 127.0.0.1:$PORT ssl; server_name localhost; access_log access json;
         ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')};
-        reqauth on; reqauth_trusted_certificate {path('bots.pem')};
+        reqauth on; reqauth_trusted_certificate {path('agents.pem')};
         {f'ssl_verify_client optional; ssl_client_certificate {path("customers.pem")};' if asks else ''}
         location / {{ default_type text/html; return 200 '<!DOCTYPE html><title>nginx</title><h1>You are $whom.</h1>'; }}
     }}''', http='''
@@ -100,7 +100,7 @@ CustomLog access json
     SSLCertificateFile {path('server.pem')}
     SSLCertificateKeyFile {path('server.key')}
     ReqAuth on
-    ReqAuthCACertificateFile {path('bots.pem')}
+    ReqAuthCACertificateFile {path('agents.pem')}
     {f'SSLVerifyClient optional{chr(10)}SSLCACertificateFile {path("customers.pem")}' if asks else ''}
 </VirtualHost>
 ''', load=['mime'], start=False)

@@ -22,19 +22,19 @@ NONE, OPTIONAL, NO_CA, REQUIRE = 'none', 'optional', 'optional_no_ca', 'require'
 
 # The first one is the default. `ca`: whose agents it knows; `asks`: what customers' certificates it asks everybody for.
 HOSTS = (
-    Host('first.example', True, 'bots', OPTIONAL, aliases=('second-name.example', '*.wild.example')),
-    Host('open.example', True, 'bots', NONE, aliases=('open-too.example',)),
-    Host('open-421.example', True, 'bots', NONE, misdirected='421'),
+    Host('first.example', True, 'agents', OPTIONAL, aliases=('second-name.example', '*.wild.example')),
+    Host('open.example', True, 'agents', NONE, aliases=('open-too.example',)),
+    Host('open-421.example', True, 'agents', NONE, misdirected='421'),
     Host('other.example', True, 'others', NONE),
-    Host('off.example', False, 'bots', NONE),
-    Host('off-421.example', False, 'bots', NONE, misdirected='421'),
-    Host('asks.example', True, 'bots', OPTIONAL),
-    Host('asks-421.example', True, 'bots', OPTIONAL, misdirected='421'),
-    Host('no-ca.example', True, 'bots', NO_CA),
-    Host('wants.example', True, 'bots', REQUIRE),
-    Host('plain.example', False, 'bots', REQUIRE),
-    Host('beside.example', True, 'bots', REQUIRE, 'on', aliases=('beside-too.example',)),
-    Host('beside-421.example', True, 'bots', REQUIRE, 'on', '421'),
+    Host('off.example', False, 'agents', NONE),
+    Host('off-421.example', False, 'agents', NONE, misdirected='421'),
+    Host('asks.example', True, 'agents', OPTIONAL),
+    Host('asks-421.example', True, 'agents', OPTIONAL, misdirected='421'),
+    Host('no-ca.example', True, 'agents', NO_CA),
+    Host('wants.example', True, 'agents', REQUIRE),
+    Host('plain.example', False, 'agents', REQUIRE),
+    Host('beside.example', True, 'agents', REQUIRE, 'on', aliases=('beside-too.example',)),
+    Host('beside-421.example', True, 'agents', REQUIRE, 'on', '421'),
     Host('beside-other.example', True, 'others', REQUIRE, 'on'),
 )
 BY_NAME = {name: host for host in HOSTS for name in (host.name, *host.aliases)}
@@ -49,10 +49,10 @@ Visitor = collections.namedtuple('Visitor', 'flag shows ca customer')
 VISITORS = {
     'a person': Visitor(False, None, None, False),
     'a customer': Visitor(False, None, None, True),
-    'an agent': Visitor(True, 'crawler', 'bots', False),
+    'an agent': Visitor(True, 'crawler', 'agents', False),
     'an agent of another CA': Visitor(True, 'impostor', 'others', False),
     'an agent with nothing to show': Visitor(True, None, None, False),
-    'an agent that is a customer': Visitor(True, 'crawler', 'bots', True),
+    'an agent that is a customer': Visitor(True, 'crawler', 'agents', True),
 }
 # A page says `outcome|verify|subject|verify of a customer|host`; nothing, or -, where there is none.
 Meets = collections.namedtuple('Meets', 'status said')  # `said` where it is 200

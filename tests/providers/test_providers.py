@@ -50,7 +50,7 @@ def configuration(name, text):
 
 def meets(provider, key, certificate='crawler', program=None, environment=None, more=()):
     """A handshake with the server: the line of the provider, from what both sides say."""
-    with Server('--bots-ca', path('bots.pem')) as server:
+    with Server('--agents-ca', path('agents.pem')) as server:
         command = program or [CLIENT, '--json']
         done = subprocess.run([*command, '--connect', f'localhost:{server.port}', '--ca', path('servers.pem'), '--cert',
                                path(f'{certificate}.pem'), '--key', key, *more], env={**os.environ, **(environment or {})},
@@ -58,7 +58,7 @@ def meets(provider, key, certificate='crawler', program=None, environment=None, 
         assert done.returncode == 0, done
         mine, theirs = json.loads(done.stdout.splitlines()[-1]), server.line()
     same(mine, ok=True, offered=True, acknowledged=True, sent='flag', key_provider=provider)
-    same(theirs, ok=True, offered=True, outcome='accepted', certificate='verified', trust='bots',
+    same(theirs, ok=True, offered=True, outcome='accepted', certificate='verified', trust='agents',
          subject='CN=crawler.example')
     print(f'provider {mine["key_provider"]} ({key}): client: {"offered" if mine["offered"] else "not offered"}, sent '
           f'{mine["sent"]}; server: {theirs["outcome"]}, {theirs["certificate"]}, {theirs["subject"]}'.replace(running.home.name + '/', ''))
@@ -155,7 +155,7 @@ def token(pki):
     there = {'SOFTHSM2_CONF': write('softhsm2.conf', f'directories.tokendir = {path("tokens")}\n'.encode())}
     tool('softhsm2-util', '--init-token', '--free', '--label', 'agents', '--pin', PIN, '--so-pin', '5678', **there)
     running.request('rsa', '/CN=crawler.example', running.RSA)
-    running.sign('rsa', 'bots')
+    running.sign('rsa', 'agents')
     for number, name in (('01', 'crawler'), ('02', 'rsa')):
         running.openssl('pkcs8', '-topk8', '-nocrypt', '-in', f'{name}.key', '-out', f'{name}.p8')
         tool('softhsm2-util', '--import', path(f'{name}.p8'), '--token', 'agents', '--label', name, '--id', number, '--pin', PIN, **there)
@@ -339,7 +339,7 @@ BY_TPM2 = ['--key-provider', 'tpm2']
 def test_tpm2(terminal, tpm2, name, kind):
     tool('openssl', 'genpkey', '-algorithm', *kind, '-out', f'{name}.key', **tpm2)
     tool('openssl', 'req', '-new', '-key', f'{name}.key', '-subj', '/CN=crawler.example', '-out', f'{name}.csr', **tpm2)
-    running.sign(name, 'bots')
+    running.sign(name, 'agents')
     for key in (path(f'{name}.key'), f'file:{path(name)}.key'):
         meets('tpm2', key, name, environment=tpm2, more=BY_TPM2)
     refused(path(f'{name}.key'), 'provider "tpm2"', 'credential_options::providers', '--key-provider', certificate=name, environment=tpm2)
@@ -352,7 +352,7 @@ def test_tpm2_handles(terminal, tpm2):
         tool('tpm2_load', '-Q', '-C', 'primary', '-u', 'public', '-r', 'private', '-c', 'loaded', **tpm2)
         tool('tpm2_evictcontrol', '-Q', '-c', 'loaded', handle, **tpm2)
     tool('openssl', 'req', '-new', '-key', 'handle:0x81010001', '-subj', '/CN=crawler.example', '-out', 'handle.csr', **tpm2)
-    running.sign('handle', 'bots')
+    running.sign('handle', 'agents')
     meets('tpm2', 'handle:0x81010001', 'handle', environment=tpm2, more=BY_TPM2)
     tool('openssl', 'genpkey', '-algorithm', 'EC', '-pkeyopt', 'group:P-256', '-pkeyopt', f'user-auth:{PIN}', '-out', 'locked.key', **tpm2)
     for key in ('file:' + path('locked.key'), path('locked.key'), 'handle:0x81010002?pass'):  # each with a password

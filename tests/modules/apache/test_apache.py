@@ -32,9 +32,9 @@ def certificates(httpd_with_module):
     # The signatures of an RSA key have one size, so that two handshakes have the same number of octets.
     for name, kind in (('site', EC), ('rsa', RSA)):
         leaf(name, '/CN=a.example', 'servers', 'DNS:a.example,DNS:b.example,DNS:c.example,DNS:d.example,DNS:localhost', kind)
-    leaf('user', '/CN=agent-who-is-a-user', 'bots', 'DNS:crawler.example')
-    write('both.pem', octets_of('bots.pem') + octets_of('others.pem'))
-    write('broken.pem', octets_of('bots.pem').replace(b'MII', b'M!I', 1))
+    leaf('user', '/CN=agent-who-is-a-user', 'agents', 'DNS:crawler.example')
+    write('both.pem', octets_of('agents.pem') + octets_of('others.pem'))
+    write('broken.pem', octets_of('agents.pem').replace(b'MII', b'M!I', 1))
     write('tickets.key', os.urandom(48))
     write('users', b''.join(name + b':xxj31ZMTZzkVA\n' for name in (b'/CN=crawler.example', b'/CN=customer.example')) + b'person:' +
           subprocess.run(['openssl', 'passwd', '-apr1', 'secret'], capture_output=True, check=True, timeout=PATIENCE).stdout)
@@ -121,9 +121,9 @@ class Tunnel(Carrier):
 
 TWO = '''
 ReqAuth on
-''' + vhost('a.example', f'ReqAuthCACertificateFile {path("bots.pem")}') + vhost(
+''' + vhost('a.example', f'ReqAuthCACertificateFile {path("agents.pem")}') + vhost(
     'b.example', f'ReqAuthCACertificateFile {path("others.pem")}') + vhost('c.example', 'ReqAuth off')
-TWO = TWO.replace('ReqAuth on\n', f'ReqAuth on\nReqAuthCACertificateFile {path("bots.pem")}\n')
+TWO = TWO.replace('ReqAuth on\n', f'ReqAuth on\nReqAuthCACertificateFile {path("agents.pem")}\n')
 
 
 def sees(fields, **wanted):
@@ -146,7 +146,7 @@ def two(request, certificates):
 
 
 at_both = pytest.mark.parametrize('name, who, another, ca, uri', [
-    ('a.example', 'crawler', 'impostor', 'bots', 'https://crawler.example/bot'), ('b.example', 'impostor', 'crawler', 'others', '')],
+    ('a.example', 'crawler', 'impostor', 'agents', 'https://crawler.example/bot'), ('b.example', 'impostor', 'crawler', 'others', '')],
     ids=['a.example', 'b.example'])
 
 
@@ -274,7 +274,7 @@ def to_applications(ports):
         CustomLog trailers "%{{X-Agent}}^ti|%{{x_agent}}^ti|%{{Client_Cert}}^ti"'''
 
 
-BOTS = f'ReqAuth on\nReqAuthCACertificateFile {path("bots.pem")}'
+AGENTS_CA = f'ReqAuth on\nReqAuthCACertificateFile {path("agents.pem")}'
 HANDED = ('ReqAuthHeader X-Agent REQAUTH_SUBJECT\nReqAuthHeader Client-Cert REQAUTH_CLIENT_CERT\n'
           'ReqAuthHeader Client-Cert-Chain REQAUTH_CLIENT_CERT_CHAIN\nReqAuthHeader X-Customer\n'
           'RequestHeader set X-Customer "%{SSL_CLIENT_S_DN}s" "expr=%{SSL_CLIENT_VERIFY} == \'SUCCESS\'"')
@@ -282,7 +282,7 @@ HANDED = ('ReqAuthHeader X-Agent REQAUTH_SUBJECT\nReqAuthHeader Client-Cert REQA
 
 def before_applications(ports, more):
     everywhere = to_applications(ports)
-    server = Apache(f'{more}\n' + vhost('a.example', f'{BOTS}\n{HANDED}', echo=everywhere) + vhost('b.example', BOTS, echo=everywhere) +
+    server = Apache(f'{more}\n' + vhost('a.example', f'{AGENTS_CA}\n{HANDED}', echo=everywhere) + vhost('b.example', AGENTS_CA, echo=everywhere) +
                     vhost('c.example', 'ReqAuth off', echo=everywhere) +
                     f'<VirtualHost 127.0.0.1:$PLAIN>\nServerName plain.example\n{everywhere}\n</VirtualHost>', start=False)
     server.page('page.html', '<!--#include virtual="/cgi" -->')
@@ -299,7 +299,7 @@ def merges_trailers(request, those_behind):
 
 
 def of_agent():
-    return sorted([['HTTP_X_AGENT', AGENT], ['HTTP_CLIENT_CERT', client_cert('crawler')], ['HTTP_CLIENT_CERT_CHAIN', client_cert('bots')]])
+    return sorted([['HTTP_X_AGENT', AGENT], ['HTTP_CLIENT_CERT', client_cert('crawler')], ['HTTP_CLIENT_CERT_CHAIN', client_cert('agents')]])
 
 
 # Whose handshake, by which name (None: none, on a plain port), for which host, by HTTP/2; whether it is an agent there.
@@ -413,7 +413,7 @@ def test_trusted():
     told = applications.Behind(applications.http)
     everywhere = f'ProxyPass /http http://127.0.0.1:{told.port}/\nReqAuthHeader X-Agent REQAUTH_OUTCOME'
     said = ['X-Agent: CN=told', 'Client-Cert: :AAAA:', 'client_cert: :BBBB:']
-    with Apache(vhost('a.example', 'ReqAuthDangerTrustInboundFields on', echo=everywhere) + vhost('b.example', BOTS, echo=everywhere)) as server:
+    with Apache(vhost('a.example', 'ReqAuthDangerTrustInboundFields on', echo=everywhere) + vhost('b.example', AGENTS_CA, echo=everywhere)) as server:
         with Tunnel(server, 'a.example', who=None) as proxy:
             got = identities(applications.http1(proxy.port, 'a.example', '/http', said)[1])
             assert got == [['HTTP_CLIENT_CERT', ':AAAA:'], ['HTTP_CLIENT_CERT', ':BBBB:'], ['HTTP_X_AGENT', 'CN=told']], 'as it came'
@@ -503,7 +503,7 @@ TOLD = """
 
 def customers_host(asks, *directives, doors=DOORS):
     return vhost('a.example', '\n'.join((
-        'ReqAuth on', f'ReqAuthCACertificateFile {path("bots.pem")}', f'SSLCACertificateFile {path("customers.pem")}',
+        'ReqAuth on', f'ReqAuthCACertificateFile {path("agents.pem")}', f'SSLCACertificateFile {path("customers.pem")}',
         f'SSLVerifyClient {asks}', *directives, TOLD,
         *(f'<Location /{name}>\n{text}\n</Location>' for name, text in doors.items()))))
 
@@ -728,22 +728,22 @@ def test_post_handshake_of_agents(asks_after_the_handshake, door):
 
 def test_settings():
     """The numbers in use, CRLs, depth, and directives that have no effect."""
-    revocation_list('crl-False.pem', 'bots')
-    revocation_list('crl-True.pem', 'bots', 'crawler')
-    with Apache(vhost('a.example', f'{BOTS}\nReqAuthCARevocationFile {path("crl-False.pem")}\nReqAuthVerifyDepth 0') + vhost('b.example', 'ReqAuth off')) as server:
+    revocation_list('crl-False.pem', 'agents')
+    revocation_list('crl-True.pem', 'agents', 'crawler')
+    with Apache(vhost('a.example', f'{AGENTS_CA}\nReqAuthCARevocationFile {path("crl-False.pem")}\nReqAuthVerifyDepth 0') + vhost('b.example', 'ReqAuth off')) as server:
         sees(echoed(agent(server, 'a.example', *CRAWLER)), **VERIFIED)
-        server.configure(vhost('a.example', f'{BOTS}\nReqAuthCARevocationFile {path("crl-True.pem")}'))
+        server.configure(vhost('a.example', f'{AGENTS_CA}\nReqAuthCARevocationFile {path("crl-True.pem")}'))
         server.graceful()
         ran = agent(server, 'a.example', *CRAWLER)
         assert ran.status != 0 and ran.line['alert_received'] == 'certificate_revoked', ran.out
         assert 'AH02008' in server.log() and 'certificate verify failed' in server.log(), ('the log tells of the refused', server.log()[-2000:])
-        server.configure('ReqAuthFlag 99\nReqAuthExtension 65025\n' + vhost('a.example', BOTS))
+        server.configure('ReqAuthFlag 99\nReqAuthExtension 65025\n' + vhost('a.example', AGENTS_CA))
         server.graceful()
         sees(echoed(agent(server, 'a.example', *CRAWLER, '--flag', '99', '--extension', '65025')), **VERIFIED)
         for numbers in ([], ['--flag', '99'], ['--extension', '65025']):
             sees(echoed(agent(server, 'a.example', *CRAWLER, *numbers)), **NOBODY, x_outcome='not_offered')
         assert 'has no effect' not in server.log()
-        server.configure(vhost('a.example', BOTS) + f'<VirtualHost 127.0.0.1:$PORT>\nServerName p.example\n{BOTS}\n</VirtualHost>')
+        server.configure(vhost('a.example', AGENTS_CA) + f'<VirtualHost 127.0.0.1:$PORT>\nServerName p.example\n{AGENTS_CA}\n</VirtualHost>')
         server.graceful()
         assert re.search(r'ReqAuth on \(\S+:\d+\) has no effect: SSLEngine is not on', server.log()), ('a virtual host without TLS', server.log()[-2000:])
 
@@ -775,7 +775,7 @@ def requires(certificates):
     """With an agent and an impostor."""
     host = customers_host('optional', doors={name: text for name, (text, _) in REQUIRE.items()})
     server = Apache(start=False)
-    server.configure(host.replace(path('bots.pem'), path('both.pem')).replace('%FINGERPRINT%', fingerprint('crawler').upper()) +
+    server.configure(host.replace(path('agents.pem'), path('both.pem')).replace('%FINGERPRINT%', fingerprint('crawler').upper()) +
                      f'\n<Directory {server.folder}/www>\nAllowOverride AuthConfig\n</Directory>')
     for name in (*REQUIRE, 'told', 'hidden/page'):
         server.page(name, 'page\n')
@@ -803,7 +803,7 @@ def misdirects(request, certificates):
     """A request for another virtual host than the handshake's is told nothing of the agent."""
     directive, status = request.param
     echo = ECHO + '<Location /agents>\nRequire reqauth\n</Location>\nSSLOptions +StdEnvVars\nRequestHeader set X-Env-Subject "%{SSL_CLIENT_S_DN}e"'
-    with Apache(''.join(vhost(name, f'{BOTS}\n{directive}', echo=echo) for name in ('a.example', 'b.example'))) as server:
+    with Apache(''.join(vhost(name, f'{AGENTS_CA}\n{directive}', echo=echo) for name in ('a.example', 'b.example'))) as server:
         server.status = status
         yield server
 
@@ -905,7 +905,7 @@ def insecure_hosts(hosts_certificate):
 
 
 @pytest.mark.parametrize('version', ['1.1', '2'], ids=['HTTP 1.1', 'HTTP 2'])
-@pytest.mark.parametrize('name', [host.name for host in standing.HOSTS if host.on and host.ca == 'bots' and
+@pytest.mark.parametrize('name', [host.name for host in standing.HOSTS if host.on and host.ca == 'agents' and
                                   (host.asks != standing.REQUIRE or host.beside == 'on')])
 def test_insecure_hosts(insecure_hosts, name, version):
     """SSLVHostSNIPolicy insecure: where mod_ssl compares nothing, the module does alone."""
@@ -918,7 +918,7 @@ def test_insecure_hosts(insecure_hosts, name, version):
 @pytest.fixture(scope='module', params=['on', 'off'], ids=['CacheQuickHandler on', 'CacheQuickHandler off'])
 def caches(request, certificates):
     """mod_cache, with two agents."""
-    host = vhost('a.example', f'''{BOTS}
+    host = vhost('a.example', f'''{AGENTS_CA}
         CacheEnable disk /
         CacheQuickHandler {request.param}
         CacheHeader on
@@ -976,10 +976,10 @@ KINDS = {
 }
 
 
-def session_hosts(directive, ca='bots', age=''):
+def session_hosts(directive, ca='agents', age=''):
     """The first trusts `ca`."""
     return age + ''.join(vhost(name, f'ReqAuth on\nReqAuthCACertificateFile {path(each + ".pem")}\n{directive}') for name, each in (
-        ('a.example', ca), ('b.example', 'others'), ('c.example', 'bots')))
+        ('a.example', ca), ('b.example', 'others'), ('c.example', 'agents')))
 
 
 def comes_back(server, name, resumed):
@@ -1040,7 +1040,7 @@ def test_sessions(kind, mpm):
 @pytest.mark.parametrize('module, flagged', [(False, False), (True, False), (True, True)], ids=['without the module', 'no flag', 'the flag'])
 def test_crossing(module, flagged):
     """CVE-2025-23048: a customer trusted at one virtual host presents its session at another, with and without the module."""
-    reqauth = f'{BOTS}\nReqAuthBesideRequired on\n' if module else ''
+    reqauth = f'{AGENTS_CA}\nReqAuthBesideRequired on\n' if module else ''
     echo = f'ProxyPass /echo http://127.0.0.1:{application.port}/echo\nRequestHeader set X-Ssl-Subject "%{{SSL_CLIENT_S_DN}}s"'
     hosts = ''.join(vhost(name, f'{reqauth}SSLCACertificateFile {path(ca + ".pem")}\nSSLVerifyClient require\n'
                                 f'SSLSessionTicketKeyFile {path("tickets.key")}', echo=echo)
@@ -1114,7 +1114,7 @@ class Visitor:
 
 def test_reload():
     """2,000 requests on 100 connections during 20 graceful restarts."""
-    host = vhost('a.example', f'{BOTS}\nSSLSessionTicketKeyFile {path("tickets.key")}')
+    host = vhost('a.example', f'{AGENTS_CA}\nSSLSessionTicketKeyFile {path("tickets.key")}')
     # The tunnel outlives httpd, which crashes at times, with and without the module, where clients leave as it ends.
     with contextlib.ExitStack() as after:
         with Apache(host, extra='ServerLimit 64\nThreadsPerChild 25\nThreadLimit 25\nMaxRequestWorkers 400\nMaxKeepAliveRequests 0') as server:
@@ -1202,7 +1202,7 @@ def with_and_without(certificates):
     def hosts(on):
         return vhost('a.example', on, certificate='rsa', echo='') + vhost('b.example', f'{on}\n{asks}', certificate='rsa', echo='')
     often = 'MaxKeepAliveRequests 0'
-    with Apache(hosts(''), module=False, extra=often) as without, Apache(hosts(BOTS), extra=often) as with_it:
+    with Apache(hosts(''), module=False, extra=often) as without, Apache(hosts(AGENTS_CA), extra=often) as with_it:
         yield without, with_it
 
 
@@ -1267,7 +1267,7 @@ def test_rate(with_and_without, fresh, number):
 
 
 # Wrong configurations: configtest says which line and what to do. A running server keeps its old one.
-ANCHORS = f'ReqAuthCACertificateFile {path("bots.pem")}'
+ANCHORS = f'ReqAuthCACertificateFile {path("agents.pem")}'
 WRONG = [  # what is in the virtual host, the line that is named, words of the message
     ('ReqAuth maybe', 'ReqAuth maybe', 'takes on or off, not "maybe"'),
     ('ReqAuth', 'ReqAuth\n', 'takes one argument'),
@@ -1282,13 +1282,13 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     (f'ReqAuthCACertificatePath {path("no-certificates")}', 'no-certificates', 'no-certificates'),
     ('ReqAuthCACertificatePath /nowhere', '/nowhere', 'No such file or directory'),
     ('ReqAuth on', 'ReqAuth on', 'ReqAuthCACertificateFile: no CA of agents is given'),
-    (f'{BOTS}\nReqAuthCARevocationFile /nowhere/crl.pem', 'ReqAuthCARevocationFile', 'No such file or directory'),
-    (f'{BOTS}\nReqAuthCARevocationFile {path("bots.pem")}', 'ReqAuthCARevocationFile', 'CRL'),
-    (f'{BOTS}\nReqAuthMissing fail\nReqAuthInvalid continue', 'ReqAuth on', 'take one of the two out'),
-    (f'{BOTS}\nSSLProtocol TLSv1.2', 'SSLProtocol TLSv1.2', 'leaves out TLSv1.3'),
-    (f'{BOTS}\nSSLProtocol all -TLSv1.3', 'SSLProtocol all -TLSv1.3', 'leaves out TLSv1.3'),
-    (f'{BOTS}\nSSLProtocol +TLSv1.2 -TLSv1.1', 'SSLProtocol +TLSv1.2', 'leaves out TLSv1.3'),
-    (f'{BOTS}\nSSLCACertificateFile {path("bots.pem")}', 'ReqAuth on', 'RCA-13'),
+    (f'{AGENTS_CA}\nReqAuthCARevocationFile /nowhere/crl.pem', 'ReqAuthCARevocationFile', 'No such file or directory'),
+    (f'{AGENTS_CA}\nReqAuthCARevocationFile {path("agents.pem")}', 'ReqAuthCARevocationFile', 'CRL'),
+    (f'{AGENTS_CA}\nReqAuthMissing fail\nReqAuthInvalid continue', 'ReqAuth on', 'take one of the two out'),
+    (f'{AGENTS_CA}\nSSLProtocol TLSv1.2', 'SSLProtocol TLSv1.2', 'leaves out TLSv1.3'),
+    (f'{AGENTS_CA}\nSSLProtocol all -TLSv1.3', 'SSLProtocol all -TLSv1.3', 'leaves out TLSv1.3'),
+    (f'{AGENTS_CA}\nSSLProtocol +TLSv1.2 -TLSv1.1', 'SSLProtocol +TLSv1.2', 'leaves out TLSv1.3'),
+    (f'{AGENTS_CA}\nSSLCACertificateFile {path("agents.pem")}', 'ReqAuth on', 'RCA-13'),
     ('ReqAuthMissing maybe', 'ReqAuthMissing', 'takes fail or continue'),
     ('ReqAuthInvalid maybe', 'ReqAuthInvalid', 'takes continue or fail'),
     ('ReqAuthCANames maybe', 'ReqAuthCANames', 'takes on or off'),
@@ -1302,7 +1302,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     ('ReqAuthHeader X-Agent SUBJECT', 'ReqAuthHeader', 'takes a variable REQAUTH_... after the field\'s name, not "SUBJECT"'),
     ('<Location /x>\nReqAuthHeader X-Agent\n</Location>', 'ReqAuthHeader', 'not allowed in'),
     ('ReqAuthDangerTrustInboundFields 1', 'ReqAuthDangerTrustInboundFields', 'takes on or off'),
-    (f'{BOTS}\nReqAuthDangerTrustInboundFields on', 'ReqAuthDangerTrustInboundFields', 'say ReqAuth off there'),
+    (f'{AGENTS_CA}\nReqAuthDangerTrustInboundFields on', 'ReqAuthDangerTrustInboundFields', 'say ReqAuth off there'),
     ('ReqAuthMisdirected 404', 'ReqAuthMisdirected', 'takes 421 or empty'),
     ('ReqAuthSessionAge 60', 'ReqAuthSessionAge', 'write it outside of <VirtualHost>'),
     ('ReqAuthFlag 80', 'ReqAuthFlag', 'write it outside of <VirtualHost>'),
@@ -1316,19 +1316,19 @@ WRONG_OUTSIDE = [
     ('ReqAuthExtension 65536', 'ReqAuthExtension', 'takes an extension type, 0 to 65535'),
     ('ReqAuthExtension 51', 'ReqAuth on', '51'),
 ]
-RIGHT = [f'{BOTS}', f'ReqAuth on\nReqAuthCACertificatePath {path("anchors")}', f'ReqAuth off\n{ANCHORS}', f'{BOTS}\nSSLProtocol all -TLSv1.2',
-         f'{BOTS}\nSSLProtocol TLSv1.2 +TLSv1.3', f'{BOTS}\nSSLCACertificateFile {path("customers.pem")}',
-         f'ReqAuth off\n{ANCHORS}\nSSLCACertificateFile {path("bots.pem")}\nSSLProtocol TLSv1.2',
-         f'{BOTS}\nReqAuthMissing fail\nReqAuthInvalid fail\nReqAuthCANames off\nReqAuthVerifyDepth 3\nReqAuthBesideRequired off\nReqAuthMisdirected 421']
+RIGHT = [f'{AGENTS_CA}', f'ReqAuth on\nReqAuthCACertificatePath {path("anchors")}', f'ReqAuth off\n{ANCHORS}', f'{AGENTS_CA}\nSSLProtocol all -TLSv1.2',
+         f'{AGENTS_CA}\nSSLProtocol TLSv1.2 +TLSv1.3', f'{AGENTS_CA}\nSSLCACertificateFile {path("customers.pem")}',
+         f'ReqAuth off\n{ANCHORS}\nSSLCACertificateFile {path("agents.pem")}\nSSLProtocol TLSv1.2',
+         f'{AGENTS_CA}\nReqAuthMissing fail\nReqAuthInvalid fail\nReqAuthCANames off\nReqAuthVerifyDepth 3\nReqAuthBesideRequired off\nReqAuthMisdirected 421']
 
 
 @pytest.fixture(scope='module')
 def not_started(certificates):
-    write('half.pem', octets_of('bots.pem')[:200])
+    write('half.pem', octets_of('agents.pem')[:200])
     openssl('x509', '-in', 'customers.pem', '-outform', 'DER', '-out', 'der.pem')
     for name in ('no-certificates', 'anchors'):
         os.makedirs(path(name), exist_ok=True)
-    shutil.copy(path('bots.pem'), os.path.join(path('anchors'), 'bots.pem'))
+    shutil.copy(path('agents.pem'), os.path.join(path('anchors'), 'agents.pem'))
     return Apache('', start=False)
 
 
@@ -1352,7 +1352,7 @@ def test_configtest(not_started, text, line, words):
 
 @pytest.mark.parametrize('text, line, words', WRONG_OUTSIDE, ids=[text for text, _, _ in WRONG_OUTSIDE])
 def test_configtest_outside(not_started, text, line, words):
-    not_started.configure(f'{text}\n' + vhost('a.example', BOTS, echo=''))
+    not_started.configure(f'{text}\n' + vhost('a.example', AGENTS_CA, echo=''))
     is_wrong(not_started, line, words)
 
 
@@ -1367,24 +1367,24 @@ def test_configtest_inherited(not_started):
     """From outside, and from an included file."""
     server = not_started
     write('included.conf', b'SSLProtocol TLSv1.2\n')
-    server.configure(f'{BOTS}\nInclude {path("included.conf")}\n' + vhost('a.example', '', echo=''))
+    server.configure(f'{AGENTS_CA}\nInclude {path("included.conf")}\n' + vhost('a.example', '', echo=''))
     ran = server.test()
     assert f'{path("included.conf")}:1' in ran.err and 'leaves out TLSv1.3' in ran.err, 'it says where'
-    server.configure(f'{BOTS}\nSSLProtocol TLSv1.2\n' + vhost('a.example', 'SSLProtocol TLSv1.3', echo=''))
+    server.configure(f'{AGENTS_CA}\nSSLProtocol TLSv1.2\n' + vhost('a.example', 'SSLProtocol TLSv1.3', echo=''))
     assert server.test().status == 0, ('its own counts', server.test().err)
-    for reqauth in (f'{BOTS}', 'ReqAuth off'):
+    for reqauth in (f'{AGENTS_CA}', 'ReqAuth off'):
         server.configure(vhost('a.example', reqauth, echo='') + vhost('b.example', 'SSLProtocol TLSv1.2', echo=''))
         ran = server.test()
         named = f'{server.conf}:{server.line_of("SSLProtocol")}' in ran.err and 'leaves out TLSv1.3' in ran.err
         assert (ran.status != 0 and named) == ('on' in reqauth[:10]), ('another without TLS 1.3', ran.err)
-    server.configure(f'{BOTS}\n' + vhost('a.example', '', echo='') + '<VirtualHost 127.0.0.1:$PORT>\nServerName p\nSSLProtocol TLSv1.2\n</VirtualHost>')
+    server.configure(f'{AGENTS_CA}\n' + vhost('a.example', '', echo='') + '<VirtualHost 127.0.0.1:$PORT>\nServerName p\nSSLProtocol TLSv1.2\n</VirtualHost>')
     assert server.test().status == 0, ('without TLS it needs no TLS 1.3', server.test().err)
 
 
 def test_configtest_without_mod_ssl(not_started):
     server = not_started
     load = f'LoadModule ssl_module {Apache.modules}/mod_ssl.so'
-    server.configure(f'{BOTS}\n')
+    server.configure(f'{AGENTS_CA}\n')
     with open(server.conf) as file:
         text = file.read().replace(load, '').replace('SSLSessionCache none', '')
     with open(server.conf, 'w') as file:
@@ -1397,12 +1397,12 @@ def test_keeps():
     """apachectl on a running server: a configuration that is wrong changes nothing."""
     if found('apachectl') is None:
         pytest.skip('there is no apachectl (package apache2, unpacked)')
-    good = vhost('a.example', BOTS)
+    good = vhost('a.example', AGENTS_CA)
     with Apache(good) as server:
         def serves():
             sees(echoed(agent(server, 'a.example', *CRAWLER)), **VERIFIED, x_subject=AGENT)
         serves()
-        for bad, words in ((good.replace('bots.pem', 'missing.pem'), 'missing.pem'), (good.replace('bots.pem', 'broken.pem'), 'broken.pem'),
+        for bad, words in ((good.replace('agents.pem', 'missing.pem'), 'missing.pem'), (good.replace('agents.pem', 'broken.pem'), 'broken.pem'),
                            (good.replace('ReqAuth on', 'ReqAuth maybe'), 'takes on or off'), (good + '\nReqAuthFlag 9999', '0 to 2039')):
             server.configure(bad)
             for action in ('configtest', 'graceful', 'restart'):
@@ -1428,7 +1428,7 @@ def test_documents():
     assert len(blocks) == 4, 'there are examples'
     server = Apache('', start=False)
     os.makedirs(server.at('logs'))
-    for name, there in (('www.example.pem', 'site.pem'), ('www.example.key', 'site.key'), ('agents-ca.pem', 'bots.pem')):
+    for name, there in (('www.example.pem', 'site.pem'), ('www.example.key', 'site.key'), ('agents-ca.pem', 'agents.pem')):
         shutil.copy(path(there), server.at(name))
     first = blocks[0].replace('*:443', f'127.0.0.1:{server.port}')
     server.configure(first.replace('</VirtualHost>', ''.join(blocks[1:]) + '</VirtualHost>'))

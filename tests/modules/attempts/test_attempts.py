@@ -91,11 +91,11 @@ def strange(name, subject, alternatives=(), more=b''):
     extensions = [tlv(0x30, oid(2, 5, 29, 17), tlv(4, tlv(0x30, *(tlv(tag, octets) for tag, octets in alternatives))))] if alternatives else []
     extensions += [tlv(0x30, oid(1, 3, 6, 1, 4, 1, 55555, 1), tlv(4, more))] if more else []
     day = [time.strftime('%y%m%d%H%M%SZ', time.gmtime(time.time() + ahead)).encode() for ahead in (-3600, 86400)]
-    body = tlv(0x30, tlv(0xa0, tlv(2, b'\2')), tlv(2, b'\1' + os.urandom(8)), algorithm, tlv(0x30, rdn(b'bots CA')),
+    body = tlv(0x30, tlv(0xa0, tlv(2, b'\2')), tlv(2, b'\1' + os.urandom(8)), algorithm, tlv(0x30, rdn(b'agents CA')),
                tlv(0x30, *(tlv(23, each) for each in day)), subject, octets_of(f'{name}.spki'),
                *([tlv(0xa3, tlv(0x30, *extensions))] if extensions else []))
     write(f'{name}.tbs', body)
-    openssl('dgst', '-sha256', '-sign', 'bots.key', '-out', f'{name}.sig', f'{name}.tbs')
+    openssl('dgst', '-sha256', '-sign', 'agents.key', '-out', f'{name}.sig', f'{name}.tbs')
     pem = base64.encodebytes(tlv(0x30, body, algorithm, tlv(3, b'\0', octets_of(f'{name}.sig'))))
     write(f'{name}.pem', b'-----BEGIN CERTIFICATE-----\n' + pem + b'-----END CERTIFICATE-----\n')
     shutil.copy(path('crawler.key'), path(f'{name}.key'))
@@ -105,16 +105,16 @@ DNS, URI = 0x82, 0x86
 
 def chain(name, length):
     """An agent below so many CAs, which all have one key; it shows all of them."""
-    shutil.copy(path('bots.key'), path(f'{name}-ca.key'))
-    issuer, shown = 'bots', b''
+    shutil.copy(path('agents.key'), path(f'{name}-ca.key'))
+    issuer, shown = 'agents', b''
     for number in range(length):
         below = f'{name}-{number}'
-        openssl('req', '-new', '-config', 'pki.conf', '-subj', f'/CN={below}', '-key', 'bots.key', '-out', f'{below}.csr')
+        openssl('req', '-new', '-config', 'pki.conf', '-subj', f'/CN={below}', '-key', 'agents.key', '-out', f'{below}.csr')
         write('ca.ext', b'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n')
-        openssl('x509', '-req', '-in', f'{below}.csr', '-CA', f'{issuer}.pem', '-CAkey', 'bots.key', '-days', '2', '-extfile', 'ca.ext',
+        openssl('x509', '-req', '-in', f'{below}.csr', '-CA', f'{issuer}.pem', '-CAkey', 'agents.key', '-days', '2', '-extfile', 'ca.ext',
             '-out', f'{below}.pem')
         issuer, shown = below, octets_of(f'{below}.pem') + shown
-    shutil.copy(path('bots.key'), path(f'{issuer}.key'))
+    shutil.copy(path('agents.key'), path(f'{issuer}.key'))
     leaf(name, f'/CN={name}', issuer, 'DNS:deep.example')
     write(f'{name}.pem', octets_of(f'{name}.pem') + shown)
 
@@ -228,7 +228,7 @@ SAYS = r'host=$server_name\noutcome=$reqauth_outcome\nreason=$reqauth_reason\nve
        r'san=$reqauth_san_dns\nuri=$reqauth_san_uri\ncustomer=$ssl_client_verify\nname=$ssl_client_s_dn\nlegacy=$ssl_client_s_dn_legacy\nmark=$ssl_client_fingerprint\nsession=$ssl_session_reused\n'
 FIELDS = '''proxy_set_header Client-Cert $reqauth_client_cert; proxy_set_header Client-Cert-Chain $reqauth_client_cert_chain;
     proxy_set_header X-Agent $reqauth_subject; proxy_set_header Host $host;'''
-ON = f'reqauth on; reqauth_trusted_certificate {path("bots.pem")};'
+ON = f'reqauth on; reqauth_trusted_certificate {path("agents.pem")};'
 ASKS = f'ssl_client_certificate {path("customers.pem")}; ssl_verify_client optional;'
 
 
@@ -720,7 +720,7 @@ BY_NAME = f'ssl_certificate {home.name}/$reqauth_verify.pem; ssl_certificate_key
 
 
 @pytest.mark.parametrize('text', [
-    f'{server("a.example", "reqauth on;", listen=TLS)} reqauth_trusted_certificate {path("bots.pem")};',
+    f'{server("a.example", "reqauth on;", listen=TLS)} reqauth_trusted_certificate {path("agents.pem")};',
     f'{ON} {server("a.example", listen=TLS)} {server("b.example", "reqauth off;", listen=TLS)}',
     server('a.example', ON, BY_NAME, listen=TLS)],
     ids=['N68, directives of http {} after the server {}', 'N69, on in http {}, off in another server {}', 'N70, a certificate by $reqauth_verify'])
@@ -782,7 +782,7 @@ def test_N64_N65(nginx_with_module):
 def vhost(name, *lines, port='127.0.0.1:$PORT', on=True):
     return '\n'.join([f'<VirtualHost {port}>', f'ServerName {name}', 'SSLEngine on', f'SSLCertificateFile {path("site.pem")}',
         f'SSLCertificateKeyFile {path("site.key")}',
-                      'Protocols h2 http/1.1', *(['ReqAuth on', f'ReqAuthCACertificateFile {path("bots.pem")}'] if on else []), *lines,
+                      'Protocols h2 http/1.1', *(['ReqAuth on', f'ReqAuthCACertificateFile {path("agents.pem")}'] if on else []), *lines,
                           '</VirtualHost>'])
 
 
@@ -1258,7 +1258,7 @@ class Redirecting:
                 tls.sendall(f'HTTP/1.1 302 Found\r\nLocation: {self.where}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'.encode())
 
 
-AGENTS, ASKS_ALL = ['--bots-ca', path('bots.pem')], ['--default-ca', path('customers.pem'), '--default-auth', 'request']
+AGENTS, ASKS_ALL = ['--agents-ca', path('agents.pem')], ['--customers-ca', path('customers.pem'), '--customers-auth', 'request']
 
 
 @pytest.fixture
@@ -1450,7 +1450,7 @@ def test_E31():
 def program(certificates):
     """reqauth-server: what comes before and beside the request. Gives what a visitor is told, and the server's line."""
     os.makedirs(path('vhost-b'))
-    for file, source in (('cert.pem', 'site.pem'), ('key.pem', 'site.key'), ('bots-ca.pem', 'others.pem')):
+    for file, source in (('cert.pem', 'site.pem'), ('key.pem', 'site.key'), ('agents-ca.pem', 'others.pem')):
         shutil.copy(path(source), path(f'vhost-b/{file}'))
     with Server(*AGENTS, *ASKS_ALL, '--post-handshake', '--early-data', '4096', '--vhost', f'b.example={path("vhost-b")}', '--tls1.2',
                 certificate='site') as server:
@@ -1624,7 +1624,7 @@ def haproxy(certificates):
             write(f'haproxy/{name}', file.read().replace('127.0.0.1:8443', f'127.0.0.1:{port}').replace(
                 'abns@reqauth', f'abns@attempts-{os.getpid()}').encode())
     write('haproxy/server-with-key.pem', octets_of('site.pem') + octets_of('site.key'))
-    write('haproxy/agents-ca.pem', octets_of('bots.pem'))
+    write('haproxy/agents-ca.pem', octets_of('agents.pem'))
     with subprocess.Popen([program, '-db', '-f', 'haproxy.cfg'], cwd=path('haproxy'), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:
         eventually(lambda: listens(port) or process.poll() is not None)
@@ -1678,7 +1678,7 @@ def site(nginx_with_module, certificates):
     leaf('false', '/CN=crawler.example', 'others', 'DNS:crawler.example')
     run_in = path('site-run')
     with subprocess.Popen([os.path.join(ROOT, 'examples', 'site', 'serve'), '--listen', '127.0.0.1:0', '--nginx', found('nginx'), '--module',
-                           Nginx.shared_object, '--cert', path('server.pem'), '--key', path('server.key'), '--agents-ca', path('bots.pem'),
+                           Nginx.shared_object, '--cert', path('server.pem'), '--key', path('server.key'), '--agents-ca', path('agents.pem'),
                            '--run', run_in, '--agent-rate', '1r/m', '--agent-burst', '3'],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as serve:
         try:

@@ -37,18 +37,18 @@ def certificates(nginx_with_module):
     for site in ('a.example', 'b.example'):
         leaf(site, f'/CN={site}', 'servers', f'DNS:{site}')
     leaf('partner', '/CN=partner.example', 'partners', 'DNS:partner.example')
-    leaf('many', '/CN=many.example', 'bots', 'DNS:one.example,URI:https://one.example/,DNS:two.example,email:bot@one.example')
-    write('both.pem', octets_of('bots.pem') + octets_of('partners.pem'))
-    write('broken.pem', octets_of('bots.pem').replace(b'-----BEGIN CERTIFICATE-----\nMII', b'-----BEGIN CERTIFICATE-----\nQQQ'))
+    leaf('many', '/CN=many.example', 'agents', 'DNS:one.example,URI:https://one.example/,DNS:two.example,email:bot@one.example')
+    write('both.pem', octets_of('agents.pem') + octets_of('partners.pem'))
+    write('broken.pem', octets_of('agents.pem').replace(b'-----BEGIN CERTIFICATE-----\nMII', b'-----BEGIN CERTIFICATE-----\nQQQ'))
     write('ticket.key', os.urandom(80))
     os.mkdir(path('ca.d'))
-    write('ca.d/bots.pem', octets_of('bots.pem'))
+    write('ca.d/agents.pem', octets_of('agents.pem'))
     write('ca.d/partners.crt', octets_of('partners.pem'))
     for name in ('ends', 'revoked'):
-        leaf(name, f'/CN={name}.example', 'bots', f'DNS:{name}.example')
-        revocation_list(f'crl-{name}.pem', 'bots', name)
-    revocation_list('crl.pem', 'bots')
-    authority('middle', issuer='bots')
+        leaf(name, f'/CN={name}.example', 'agents', f'DNS:{name}.example')
+        revocation_list(f'crl-{name}.pem', 'agents', name)
+    revocation_list('crl.pem', 'agents')
+    authority('middle', issuer='agents')
     leaf('below', '/CN=below.example', 'middle', 'DNS:below.example')
     write('below.pem', octets_of('below.pem') + octets_of('middle.pem'))
 
@@ -77,7 +77,7 @@ def vhost(name, *lines, certificate='web', port='$PORT', says=SAYS, listen='ssl'
     }}'''
 
 
-def on(ca='bots', *lines):
+def on(ca='agents', *lines):
     return ' '.join(['reqauth on;', f'reqauth_trusted_certificate {path(ca)}{"" if ca.endswith(".d") else ".pem"};', *lines])
 
 
@@ -179,7 +179,7 @@ def text_of_certificate(name, *what):
 def two_hosts(certificates):
     """Virtual hosts with different trust, and one where reqauth is off, before an application."""
     site = Application().location()
-    with Nginx(vhost('a.example', on('bots'), site, certificate='a.example'), vhost('b.example', on('partners'), site, certificate='b.example'),
+    with Nginx(vhost('a.example', on('agents'), site, certificate='a.example'), vhost('b.example', on('partners'), site, certificate='b.example'),
                vhost('c.example', site)) as nginx:
         yield nginx
 
@@ -187,9 +187,9 @@ def two_hosts(certificates):
 def test_agents_at_their_hosts(two_hosts):
     """The outcome on both sides."""
     offered = {'offered': True, 'requested': True, 'acknowledged': True, 'sent': 'flag', 'judged': 'accepted', 'resumed': False}
-    crawler = {'issuer': 'CN=bots CA', 'serial': text_of_certificate('crawler', '-serial'), 'san_dns': 'crawler.example',
+    crawler = {'issuer': 'CN=agents CA', 'serial': text_of_certificate('crawler', '-serial'), 'san_dns': 'crawler.example',
                'san_uri': 'https://crawler.example/bot', 'fingerprint': fingerprint('crawler'),
-               'client_cert': client_cert('crawler'), 'client_cert_chain': client_cert('bots'), 'resumed': '0', 'reason': ''}
+               'client_cert': client_cert('crawler'), 'client_cert_chain': client_cert('agents'), 'resumed': '0', 'reason': ''}
     seen = meets(two_hosts, 'a.example', *CRAWLER, line=offered, **AGENT, **crawler)
     ends = subprocess.run(['date', '-u', '+%Y-%m-%dT%H:%M:%SZ', '-d', text_of_certificate('crawler', '-enddate')], capture_output=True, check=True)
     assert seen.page.get('not_after') == ends.stdout.decode().strip()
@@ -236,7 +236,7 @@ def test_spoofed_by_a_person(two_hosts):
     assert not OF_IDENTITY & set(behind(ran.text.splitlines()[0]))
 
 
-@pytest.mark.parametrize('who, host, issuer', [('crawler', 'a.example', 'bots'), ('partner', 'b.example', 'partners')])
+@pytest.mark.parametrize('who, host, issuer', [('crawler', 'a.example', 'agents'), ('partner', 'b.example', 'partners')])
 def test_spoofed_by_an_agent(two_hosts, who, host, issuer):
     with Tunnel(two_hosts, host, who) as tunnel:
         status, _, body = tunnel.get(host, target='/app', fields='\r\n'.join(SPOOFED) + '\r\n')[0]
@@ -284,7 +284,7 @@ def handed_on(ports):
 
 
 def hosts_with_fields(site, *more):
-    return [vhost('a.example', on('bots'), site, listen='ssl http2'), vhost('b.example', on('bots'), site, listen='ssl http2'),
+    return [vhost('a.example', on('agents'), site, listen='ssl http2'), vhost('b.example', on('agents'), site, listen='ssl http2'),
             vhost('c.example', site, listen='ssl http2'), f'server {{ listen 127.0.0.1:$PLAIN; {site} }}', *more]
 
 
@@ -329,7 +329,7 @@ def test_fields(before_applications, who, name, host, h2, is_agent):
     """Whatever is written into a request, and by whom: the application sees in the fields exactly what nginx set."""
     nginx, wanted = before_applications, sorted([
         ['HTTP_X_AGENT', 'CN=crawler.example'], ['HTTP_CLIENT_CERT', client_cert('crawler')],
-        ['HTTP_CLIENT_CERT_CHAIN', client_cert('bots')]]) if is_agent else []
+        ['HTTP_CLIENT_CERT_CHAIN', client_cert('agents')]]) if is_agent else []
     with contextlib.ExitStack() as tunnels:
         port = tunnels.enter_context(Tunnel(nginx, name, who, 'h2' if h2 else 'http/1.1')).port if name else nginx.plain
         for trick, (mine, trailers) in TRICKS.items():
@@ -360,25 +360,25 @@ SHOWN = ['--on-unsatisfiable', 'present']
 DIRECTIVES = {
     'a directory of CAs': (on('ca.d'), CRAWLER, 0, {}, AGENT),
     'a directory of CAs, the other one': (on('ca.d'), own('partner'), 0, {}, dict(outcome='accepted', subject='CN=partner.example')),
-    'missing continue': (on('bots', 'reqauth_missing continue;'), OFFERS, 0, {}, dict(outcome='accepted', reason='empty', **NO_AGENT)),
-    'missing fail': (on('bots', 'reqauth_missing fail;'), OFFERS, 1, {'alert_received': 'certificate_required'}, {}),
-    'missing fail, an agent': (on('bots', 'reqauth_missing fail;'), CRAWLER, 0, {}, AGENT),
-    'invalid fail': (on('bots', 'reqauth_invalid fail;'), own('impostor') + SHOWN, 1, {'alert_received': 'unknown_ca'}, {}),
-    'invalid continue': (on('bots', 'reqauth_invalid continue;'), own('impostor') + SHOWN, 0, {'sent': 'flag'}, dict(
+    'missing continue': (on('agents', 'reqauth_missing continue;'), OFFERS, 0, {}, dict(outcome='accepted', reason='empty', **NO_AGENT)),
+    'missing fail': (on('agents', 'reqauth_missing fail;'), OFFERS, 1, {'alert_received': 'certificate_required'}, {}),
+    'missing fail, an agent': (on('agents', 'reqauth_missing fail;'), CRAWLER, 0, {}, AGENT),
+    'invalid fail': (on('agents', 'reqauth_invalid fail;'), own('impostor') + SHOWN, 1, {'alert_received': 'unknown_ca'}, {}),
+    'invalid continue': (on('agents', 'reqauth_invalid continue;'), own('impostor') + SHOWN, 0, {'sent': 'flag'}, dict(
         outcome='accepted', reason='invalid', **{**NO_AGENT, 'verify': 'FAILED:unable to get local issuer certificate'}, **NOBODY)),
-    'invalid continue, an agent': (on('bots', 'reqauth_invalid continue;'), CRAWLER, 0, {}, AGENT),
-    'ca_names on': (on('bots', 'reqauth_ca_names on;'), own('impostor'), 0, {'sent': 'empty'}, dict(outcome='accepted', reason='empty')),
-    'ca_names off': (on('bots', 'reqauth_ca_names off;'), own('impostor'), 1, {'sent': 'flag', 'alert_received': 'unknown_ca'}, {}),
-    'flag 81': (on('bots', 'reqauth_flag 81;'), [*CRAWLER, '--flag', '81'], 0, {'acknowledged': True}, AGENT),
-    'flag 81, a client with 80': (on('bots', 'reqauth_flag 81;'), CRAWLER, 0, {'acknowledged': False}, STRANGER),
-    'extension 65025': (on('bots', 'reqauth_extension 65025;'), [*CRAWLER, '--extension', '65025'], 0, {'acknowledged': True}, AGENT),
-    'extension 65025, a client with 62': (on('bots', 'reqauth_extension 65025;'), CRAWLER, 0, {'acknowledged': False}, STRANGER),
-    'verify_depth 0': (on('bots', 'reqauth_verify_depth 0;'), CRAWLER, 0, {}, AGENT),
+    'invalid continue, an agent': (on('agents', 'reqauth_invalid continue;'), CRAWLER, 0, {}, AGENT),
+    'ca_names on': (on('agents', 'reqauth_ca_names on;'), own('impostor'), 0, {'sent': 'empty'}, dict(outcome='accepted', reason='empty')),
+    'ca_names off': (on('agents', 'reqauth_ca_names off;'), own('impostor'), 1, {'sent': 'flag', 'alert_received': 'unknown_ca'}, {}),
+    'flag 81': (on('agents', 'reqauth_flag 81;'), [*CRAWLER, '--flag', '81'], 0, {'acknowledged': True}, AGENT),
+    'flag 81, a client with 80': (on('agents', 'reqauth_flag 81;'), CRAWLER, 0, {'acknowledged': False}, STRANGER),
+    'extension 65025': (on('agents', 'reqauth_extension 65025;'), [*CRAWLER, '--extension', '65025'], 0, {'acknowledged': True}, AGENT),
+    'extension 65025, a client with 62': (on('agents', 'reqauth_extension 65025;'), CRAWLER, 0, {'acknowledged': False}, STRANGER),
+    'verify_depth 0': (on('agents', 'reqauth_verify_depth 0;'), CRAWLER, 0, {}, AGENT),
     'a CA between, any depth': (on(), own('below'), 0, {}, dict(outcome='accepted', verify='SUCCESS', subject='CN=below.example')),
-    'a CA between, verify_depth 0': (on('bots', 'reqauth_verify_depth 0;'), own('below'), 1, {'alert_received': 'unknown_ca'}, {}),
-    'crl': (on('bots', f'reqauth_crl {path("crl.pem")};'), CRAWLER, 0, {}, AGENT),
-    'crl, not on it': (on('bots', f'reqauth_crl {path("crl-revoked.pem")};'), CRAWLER, 0, {}, AGENT),
-    'crl, on it': (on('bots', f'reqauth_crl {path("crl-revoked.pem")};'), own('revoked'), 1, {'alert_received': 'certificate_revoked'}, {}),
+    'a CA between, verify_depth 0': (on('agents', 'reqauth_verify_depth 0;'), own('below'), 1, {'alert_received': 'unknown_ca'}, {}),
+    'crl': (on('agents', f'reqauth_crl {path("crl.pem")};'), CRAWLER, 0, {}, AGENT),
+    'crl, not on it': (on('agents', f'reqauth_crl {path("crl-revoked.pem")};'), CRAWLER, 0, {}, AGENT),
+    'crl, on it': (on('agents', f'reqauth_crl {path("crl-revoked.pem")};'), own('revoked'), 1, {'alert_received': 'certificate_revoked'}, {}),
 }
 
 
@@ -391,7 +391,7 @@ def test_directive(lines, options, status, line, wanted):
 
 def test_chain_with_a_ca_between():
     with Nginx(vhost('a.example', on())) as nginx:
-        meets(nginx, 'a.example', *own('below'), client_cert_chain=f'{client_cert("middle")}, {client_cert("bots")}')
+        meets(nginx, 'a.example', *own('below'), client_cert_chain=f'{client_cert("middle")}, {client_cert("agents")}')
 
 
 def test_invalid_continue_and_403():
@@ -408,7 +408,7 @@ def test_inheritance():
     """http {} says it for all, and a server {} something else for itself. Files are relative to the configuration's directory."""
     with Nginx(vhost('a.example'), vhost('b.example', f'reqauth_trusted_certificate {path("partners.pem")}; reqauth_missing fail;'),
                vhost('c.example', 'reqauth off;'), http='reqauth on; reqauth_trusted_certificate agents.pem;', starts=False) as nginx:
-        shutil.copy(path('bots.pem'), nginx.at('agents.pem'))
+        shutil.copy(path('agents.pem'), nginx.at('agents.pem'))
         nginx.start()
         meets(nginx, 'a.example', *CRAWLER, **AGENT)
         meets(nginx, 'b.example', *own('partner'), outcome='accepted', subject='CN=partner.example')
@@ -421,7 +421,7 @@ def test_inheritance():
 def test_two_addresses():
     """They are two listeners: what is decided before the name may differ."""
     second = unused_port()
-    with Nginx(vhost('a.example', on()), vhost('a.example', on('bots'), 'reqauth_flag 81; reqauth_session_age 0;', port=second)) as nginx:
+    with Nginx(vhost('a.example', on()), vhost('a.example', on('agents'), 'reqauth_flag 81; reqauth_session_age 0;', port=second)) as nginx:
         meets(nginx, 'a.example', *CRAWLER, **AGENT)
         meets(nginx, 'a.example', *CRAWLER, '--flag', '81', port=second, **AGENT)
         meets(nginx, 'a.example', *CRAWLER, port=second, **STRANGER)
@@ -470,7 +470,7 @@ def test_variables():
         assert len(parsed) == len(lines) and any(line['subject'] == seen.page['subject'] for line in parsed), 'log_format escape=json: each line is JSON, with the same text'
 
         # More than a header field should hold: none, said in the log.
-        leaf('large', '/CN=large.example', 'bots', ','.join(f'DNS:{"x" * 60}.{"y" * 60}.{number}.example' for number in range(120)))
+        leaf('large', '/CN=large.example', 'agents', ','.join(f'DNS:{"x" * 60}.{"y" * 60}.{number}.example' for number in range(120)))
         meets(nginx, 'a.example', *own('large'), outcome='accepted', verify='SUCCESS',
               subject='CN=large.example', client_cert='', client_cert_chain='')
         assert 'too large for a header field' in nginx.log(), ('a certificate that is too large: the log says so', nginx.log()[-500:])
@@ -501,7 +501,7 @@ def no_customer(nginx, *options, name='a.example', **wanted):
 @pytest.fixture(scope='module', params=['off', 'optional', 'optional_no_ca'])
 def beside_customers(request, certificates):
     with Nginx(vhost('a.example', on(), f'ssl_verify_client {request.param}; {CA}', CHECKS_CUSTOMERS),
-               vhost('b.example', on('bots', 'reqauth_invalid continue;'), f'ssl_verify_client {request.param}; {CA}', CHECKS_CUSTOMERS),
+               vhost('b.example', on('agents', 'reqauth_invalid continue;'), f'ssl_verify_client {request.param}; {CA}', CHECKS_CUSTOMERS),
                http='ssl_session_cache shared:all:1m;') as nginx:
         nginx.verify = request.param
         yield nginx
@@ -548,7 +548,7 @@ def requires_customers(certificates):
     """Whoever comes must have a certificate: the flag is ignored, unless the directive says otherwise."""
     with Nginx(vhost('a.example', on(), f'ssl_verify_client on; {CA}', CHECKS_CUSTOMERS),
                vhost('b.example', on(), f'ssl_verify_client on; reqauth_beside_required on; {CA}', CHECKS_CUSTOMERS),
-               vhost('c.example', on('bots', 'reqauth_invalid continue;'), f'ssl_verify_client on; reqauth_beside_required on; {CA}')) as nginx:
+               vhost('c.example', on('agents', 'reqauth_invalid continue;'), f'ssl_verify_client on; reqauth_beside_required on; {CA}')) as nginx:
         yield nginx
 
 
@@ -597,7 +597,7 @@ def test_ocsp():
 
 CUSTOMERS_TOO, OTHERS_TOO = [f'ssl_verify_client optional; ssl_client_certificate {path(each)};' for each in ('customers.pem', 'others.pem')]
 MISDIRECTED = [vhost('a.example www.a.example', on()), vhost('b.example', on(), 'http2_max_field_size 16k;'),
-               vhost('c.example', on('bots', 'reqauth_misdirected 421;')), vhost('localhost', 'reqauth off; reqauth_misdirected 421;'),
+               vhost('c.example', on('agents', 'reqauth_misdirected 421;')), vhost('localhost', 'reqauth off; reqauth_misdirected 421;'),
                vhost('d.example', on(), CUSTOMERS_TOO)]
 MIXED = {'outcome': 'misdirected', 'reason': 'misdirected'} | NO_AGENT | NOBODY
 HERE, THERE, NOT_HERE = {'status': '200', **AGENT}, {'status': '200', **MIXED}, {'status': '421'}
@@ -886,8 +886,8 @@ def resumes(nginx, name, session, *options, again, **wanted):
     meets(nginx, name, *options, *presenting(session), line={'resumed': again}, session='r' if again else '.', **wanted)
 
 
-def session_hosts(a=on('bots'), b=on('both')):
-    return [vhost('a.example', a), vhost('b.example', b), vhost('c.example', on('bots')), vhost('localhost', 'reqauth off;')]
+def session_hosts(a=on('agents'), b=on('both')):
+    return [vhost('a.example', a), vhost('b.example', b), vhost('c.example', on('agents')), vhost('localhost', 'reqauth off;')]
 
 
 @pytest.fixture
@@ -931,7 +931,7 @@ def test_sessions_after_a_reload(keeps_sessions, store):
         nginx.reload(*session_hosts(), http=lines)
     meets(nginx, 'a.example', *CRAWLER, *keep('agent'))
     meets(nginx, 'a.example', *own('ends'), *keep('ends'))
-    nginx.reload(*session_hosts(a=on('bots', f'reqauth_crl {path("crl-ends.pem")};')), http=lines)
+    nginx.reload(*session_hosts(a=on('agents', f'reqauth_crl {path("crl-ends.pem")};')), http=lines)
     ran = visit_of(nginx, 'a.example', *own('ends'), *presenting('ends'))
     assert ran.status == 1 and ran.line['alert_received'] == 'certificate_revoked', ('one that is revoked meanwhile', ran.text)
     nginx.reload(*session_hosts(a='reqauth off;'), http=lines)
@@ -941,7 +941,7 @@ def test_sessions_after_a_reload(keeps_sessions, store):
 @each_store
 def test_cve_2025_23419(store):
     """A customer of one host at another, by a session; and an agent."""
-    with Nginx(vhost('a.example', on('bots'), CUSTOMERS_TOO), vhost('b.example', on('partners'), OTHERS_TOO), http=STORES[store]) as nginx:
+    with Nginx(vhost('a.example', on('agents'), CUSTOMERS_TOO), vhost('b.example', on('partners'), OTHERS_TOO), http=STORES[store]) as nginx:
         meets(nginx, 'a.example', *PERSON, *other('customer'), *keep('customer'), ssl_client_verify='SUCCESS')
         meets(nginx, 'a.example', *PERSON, *presenting('customer'), line={'resumed': True}, ssl_client_verify='SUCCESS')
         meets(nginx, 'a.example', *CRAWLER, *keep('agent'), **AGENT)
@@ -956,7 +956,7 @@ def test_cve_2025_23419(store):
 
 
 def test_session_age_0():
-    with Nginx(vhost('a.example', on('bots', 'reqauth_session_age 0;'))) as nginx:
+    with Nginx(vhost('a.example', on('agents', 'reqauth_session_age 0;'))) as nginx:
         ran = run(CLIENT, '--connect', f'127.0.0.1:{nginx.port}', '--servername', 'a.example', '--ca', path('servers.pem'), *CRAWLER, '--get', '/', *keep('none'))
         assert 'gave no session' in ran.err
 
@@ -1224,8 +1224,8 @@ def test_unflagged_costs():
 
 
 # Wrong configurations: nginx -t fails with a line that says where and what to do, and a reload leaves the old one in force.
-ASKS_BOTS = f'ssl_client_certificate {path("bots.pem")}; ssl_verify_client optional;'
-TRUSTED = f'reqauth_trusted_certificate {path("bots.pem")};'
+ASKS_BOTS = f'ssl_client_certificate {path("agents.pem")}; ssl_verify_client optional;'
+TRUSTED = f'reqauth_trusted_certificate {path("agents.pem")};'
 
 
 def one(*lines, **how):
@@ -1269,7 +1269,7 @@ WRONG = {
 
 @pytest.fixture(scope='module')
 def wrong_files(certificates):
-    write('key-too.pem', octets_of('bots.pem') + octets_of('bots.key'))
+    write('key-too.pem', octets_of('agents.pem') + octets_of('agents.key'))
     write('der.crl', b'\x30\x03\x02\x01\x00')
     os.mkdir(path('empty.d'))
 
@@ -1331,7 +1331,7 @@ def test_documented():
     whole, limits, location, key, condition = blocks
     location = location.replace('}', f'{key} proxy_cache zone; }}')
     nginx = Nginx(starts=False)
-    for name, file in (('agents-ca.pem', 'bots.pem'), ('www.example.pem', 'server.pem'), ('www.example.key', 'server.key')):
+    for name, file in (('agents-ca.pem', 'agents.pem'), ('www.example.pem', 'server.pem'), ('www.example.key', 'server.key')):
         shutil.copy(path(file), nginx.at(name))
     body = whole.replace('listen 443', f'listen 127.0.0.1:{nginx.port}').replace('/var/log/nginx', nginx.folder)
     temporary = ' '.join(f'{kind}_temp_path {nginx.folder}/{kind};' for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))

@@ -27,7 +27,7 @@ from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Ran, Server, built, home
 EXEC = os.environ.get('RUN_BY') or built('modules/preload/reqauth-exec')
 CALLBACKS, SEEN = built('tests/exec-callbacks'), built('tests/exec-seen')
 HERE = os.path.dirname(os.path.abspath(__file__))
-AGENTS, CRAWLER = ['--bots-ca', path('bots.pem')], own('crawler')
+AGENTS, CRAWLER = ['--agents-ca', path('agents.pem')], own('crawler')
 SAYS = 'reqauth-exec: '
 SYSTEM = os.pathsep.join(['/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin', built('packages/usr/bin'), built('packages/usr/sbin')])
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root can do it')
@@ -36,7 +36,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root can do it')
 @pytest.fixture(scope='module', autouse=True)
 def certificates(pki):
     leaf('second', '/CN=second.example', 'servers', 'DNS:second.example')
-    leaf('expired', '/CN=old.example', 'bots', 'DNS:old.example', dates=EXPIRED)
+    leaf('expired', '/CN=old.example', 'agents', 'DNS:old.example', dates=EXPIRED)
 
 
 def program(name):
@@ -74,7 +74,7 @@ def silent(ran):
 
 
 def agent(line, resumed=False):
-    same(line, ok=True, offered=True, outcome='accepted', certificate='verified', trust='bots', subject='CN=crawler.example',
+    same(line, ok=True, offered=True, outcome='accepted', certificate='verified', trust='agents', subject='CN=crawler.example',
          resumed=resumed)
 
 
@@ -136,7 +136,7 @@ def test_refused(options, alert):
 
 
 # The flag's certificate goes to nobody who does not say that it asks for it; the program's own does, as ever.
-ASKS, MINE = ['--default-ca', path('customers.pem'), '--default-auth', 'request'], ['--cert', path('customer.pem'), '--key', path('customer.key')]
+ASKS, MINE = ['--customers-ca', path('customers.pem'), '--customers-auth', 'request'], ['--cert', path('customer.pem'), '--key', path('customer.key')]
 
 
 def test_customer_elsewhere():
@@ -168,7 +168,7 @@ def test_own_callback(where):
         assert run(CALLBACKS, str(server.port), *arguments).out == said, 'alone'
         same(server.line(), offered=False, subject='CN=customer.example')
         assert under(CRAWLER, CALLBACKS, str(server.port), *arguments).out == said, 'it is called'
-        same(server.line(), ok=True, offered=True, subject='CN=customer.example', trust='default')
+        same(server.line(), ok=True, offered=True, subject='CN=customer.example', trust='customers')
     with Server(*AGENTS) as server:
         assert under(CRAWLER, CALLBACKS, str(server.port), *arguments).out == said, 'it is called before the flag answers'
         agent(server.line())
@@ -230,11 +230,11 @@ CREDENTIALS = {
     'a URI of no provider': (['--cert', path('crawler.pem'), '--key', 'pkcs11:object=a'], 'pkcs11:object=a'),
     'no certificate at all': ([], '--cert and --key'),
     'a certificate alone': (['--cert', path('crawler.pem')], '--key'),
-    'a server without anchors': (['--server'], '--bots-ca'),
+    'a server without anchors': (['--server'], '--agents-ca'),
     'anchors without a server': (AGENTS, '--server'),
     'a server with a certificate': (['--server', *AGENTS, *CRAWLER], '--server'),
-    'no such anchors': (['--server', '--bots-ca', path('none.pem')], 'none.pem'),
-    'broken anchors': (['--server', '--bots-ca', path('noise.pem')], 'noise.pem'),
+    'no such anchors': (['--server', '--agents-ca', path('none.pem')], 'none.pem'),
+    'broken anchors': (['--server', '--agents-ca', path('noise.pem')], 'noise.pem'),
     'a broken CRL': (['--server', *AGENTS, '--crl', path('noise.pem')], 'noise.pem'),
     'refused if missing, let in if invalid': (['--server', *AGENTS, '--on-missing', 'fail', '--on-invalid', 'continue'], 'take one of the two out'),
     'an unknown option': ([*CRAWLER, '--nothing'], '--nothing'),
@@ -531,7 +531,7 @@ def test_python_as_server_of_customers(how):
 
 def test_python_as_server_with_shared_anchors():
     """It says so, and asks nobody because of the flag."""
-    with python_server([], path('bots.pem')) as server:
+    with python_server([], path('agents.pem')) as server:
         same(calls(server, *CRAWLER).line, ok=True, acknowledged=False, sent='empty')
         assert any('RCA-13' in line for line in server.errors)
 
@@ -674,7 +674,7 @@ def unasked(certificates):
     """What it sees of a client that nobody asks, and what of one that comes again."""
     needs(SEEN)
     # SSL_get_peer_cert_chain gives a server what comes after the leaf.
-    for name, issuer in (('crawler', 'bots'), ('customer', 'customers'), ('impostor', 'others')):
+    for name, issuer in (('crawler', 'agents'), ('customer', 'customers'), ('impostor', 'others')):
         write(f'{name}-with-chain.pem', octets_of(f'{name}.pem') + octets_of(f'{issuer}.pem'))
         shutil.copy(path(f'{name}.key'), path(f'{name}-with-chain.key'))
     with Unmodified([], *SEES, 'none', alone=True) as alone:
@@ -755,12 +755,12 @@ def test_postgresql():
     missing = [line.split()[0] for each in (initdb, postgres, psql) for line in run('/usr/bin/ldd', each).out.splitlines() if 'not found' in line]
     if missing:
         pytest.skip(f'{missing[0]} is not installed')
-    leaf('superuser', '/CN=postgres', 'bots', 'DNS:superuser.example')
+    leaf('superuser', '/CN=postgres', 'agents', 'DNS:superuser.example')
     leaf('user', '/CN=postgres', 'customers', 'DNS:user.example')
     # It does not run as root.
     who = dict(user=65534, group=65534, extra_groups=[]) if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix='reqauth-postgresql-') as folder:
-        for name in ('server.pem', 'server.key', 'customers.pem', 'bots.pem'):
+        for name in ('server.pem', 'server.key', 'customers.pem', 'agents.pem'):
             shutil.copy(path(name), folder)
             os.chmod(os.path.join(folder, name), 0o600)
         for each in (folder, *(os.path.join(folder, name) for name in os.listdir(folder))):
@@ -783,7 +783,7 @@ def test_postgresql():
                  f'host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=verify-full sslrootcert={path("servers.pem")}']
         for how in ([], ['--visible']):
             log = os.path.join(folder, f'{len(how)}.log')
-            process = subprocess.Popen([EXEC, '--server', '--bots-ca', os.path.join(folder, 'bots.pem'), '--log', log, *how, '--', postgres, '-D', data,
+            process = subprocess.Popen([EXEC, '--server', '--agents-ca', os.path.join(folder, 'agents.pem'), '--log', log, *how, '--', postgres, '-D', data,
                                         *(word for name, value in settings.items() for word in ('-c', f'{name}={value}'))],
                                        cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **who)
             try:
@@ -871,11 +871,11 @@ def jail(certificates):
         os.makedirs(os.path.dirname(inside), exist_ok=True)
         shutil.copy(evil, inside)
     os.makedirs(jail + home.name, exist_ok=True)
-    shutil.copy(path('others.pem'), jail + path('bots.pem'))
+    shutil.copy(path('others.pem'), jail + path('agents.pem'))
     for name in ('server.pem', 'server.key'):
         shutil.copy(path(name), jail)
         os.chmod(os.path.join(jail, name), 0o644)
-    os.chmod(path('bots.pem'), 0o600)
+    os.chmod(path('agents.pem'), 0o600)
     yield jail
     assert not os.path.exists(os.path.join(jail, 'ran')), 'nothing in it was loaded'
 

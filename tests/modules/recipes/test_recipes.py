@@ -52,7 +52,7 @@ class Haproxy:
         write('haproxy.cfg', text.encode())
         write('haproxy-tls-flags.lua', recipe('haproxy-tls-flags.lua').encode())
         write('server-with-key.pem', octets_of('server.pem') + octets_of('server.key'))
-        write('agents-ca.pem', octets_of('bots.pem'))
+        write('agents-ca.pem', octets_of('agents.pem'))
         self.process = subprocess.Popen([program('haproxy'), '-db', '-f', 'haproxy.cfg'], cwd=home.name, stdin=subprocess.DEVNULL)
         while True:
             try:
@@ -237,7 +237,7 @@ def test_wireshark():
     if wireshark_version() >= (4, 2):
         pytest.skip('what is expected here is how tshark 4.0 writes it')
     keys = path('keys.log')
-    with Server('--bots-ca', path('bots.pem'), '--keylog', keys) as server:
+    with Server('--agents-ca', path('agents.pem'), '--keylog', keys) as server:
         recorded = Recorded(server.port)
         ran = run(CLIENT, '--connect', f'127.0.0.1:{recorded.port}', '--servername', 'localhost', '--ca', path('servers.pem'), '--json',
                   *own('crawler'), '--flags', '8', '--get', '/')
@@ -278,9 +278,9 @@ def test_wireshark():
 
 
 @pytest.mark.parametrize('options, under, is_asked', [
-    pytest.param(['--bots-ca', path('bots.pem')], [], False, id='a server that asks flagged clients only'),
-    pytest.param(['--bots-ca', path('bots.pem')], AS_AGENT, True, id='the same under reqauth-exec'),
-    pytest.param(['--default-ca', path('customers.pem'), '--default-auth', 'request'], [], True, id='a server that asks everybody')])
+    pytest.param(['--agents-ca', path('agents.pem')], [], False, id='a server that asks flagged clients only'),
+    pytest.param(['--agents-ca', path('agents.pem')], AS_AGENT, True, id='the same under reqauth-exec'),
+    pytest.param(['--customers-ca', path('customers.pem'), '--customers-auth', 'request'], [], True, id='a server that asks everybody')])
 def test_curl(options, under, is_asked):
     """Who is asked: the recipe's grep."""
     with Server(*options) as server:
@@ -292,7 +292,7 @@ def test_curl(options, under, is_asked):
 
 @pytest.mark.parametrize('under, subject', [([], None), (AS_AGENT, 'CN=crawler.example')], ids=['alone', 'under reqauth-exec'])
 def test_fetch(under, subject):
-    with Server('--bots-ca', path('bots.pem')) as server:
+    with Server('--agents-ca', path('agents.pem')) as server:
         ran = run(*under, sys.executable, os.path.join(RECIPES, 'fetch.py'), path('servers.pem'), f'https://localhost:{server.port}/debug')
     went_well(ran)
     same(ran.line, subject=subject)

@@ -30,9 +30,9 @@ with_gnutls = pytest.mark.skipif(not os.path.exists(GNUTLS), reason='the client 
 def certificates(pki):
     if missing := hosts.why_not('nginx'):
         pytest.skip(missing)
-    leaf('second', '/CN=second.example', 'bots', 'DNS:second.example')
+    leaf('second', '/CN=second.example', 'agents', 'DNS:second.example')
     # One whose CA calls itself as the agents' does: a client shows nothing to a server that would not know its CA by name.
-    authority('false', '/CN=bots CA')
+    authority('false', '/CN=agents CA')
     leaf('false-crawler', '/CN=crawler.example', 'false', 'DNS:crawler.example')
 
 
@@ -43,7 +43,7 @@ class Site:
         self.run = path(f'site-{time.monotonic_ns()}')
         self.process = subprocess.Popen([os.path.join(SITE, 'serve'), '--listen', '127.0.0.1:0', '--nginx', servers.found('nginx'), '--module',
                                          servers.Nginx.shared_object, '--cert', path('server.pem'), '--key', path('server.key'), '--agents-ca',
-                                         path('bots.pem'), '--run', self.run, *options],
+                                         path('agents.pem'), '--run', self.run, *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if starts:
             line = self.process.stdout.readline()
@@ -229,8 +229,8 @@ def test_numbers():
             'person': [1, 1, 0], 'agent': [1, 2, 0], 'guest': [0, 0, 0], 'impostor': [0, 0, 0]}, 'each is counted once'
 
         # SIGHUP: other trust, from the same file.
-        before = octets_of('bots.pem')
-        write('bots.pem', octets_of('others.pem'))
+        before = octets_of('agents.pem')
+        write('agents.pem', octets_of('others.pem'))
         with open(os.path.join(site.run, 'nginx.pid')) as pid:
             nginx = pid.read().strip()
         workers = lambda: set(octets_of(f'/proc/{nginx}/task/{nginx}/children').split())  # noqa: E731
@@ -244,7 +244,7 @@ def test_numbers():
             assert '"harbour"' in agent(site, *own('impostor'))[1], 'after SIGHUP another CA counts'
             assert agent(site, *AGENT)[1].startswith('<!DOCTYPE'), 'and the first no longer'
         finally:
-            write('bots.pem', before)
+            write('agents.pem', before)
 
 
 @pytest.mark.parametrize('options, word', [
