@@ -39,8 +39,7 @@ x509_handle certificate_in(std::span<const std::uint8_t> der) {
 //= MTLS-2
 //= SEC-8
 std::optional<thumbprint> own_certificate(const SSL& ssl) {
-    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || is_of_agent(ssl))
-        return std::nullopt;
+    if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || is_of_agent(ssl)) return std::nullopt;
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
     if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return std::nullopt;
     try {
