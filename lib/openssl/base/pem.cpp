@@ -59,8 +59,8 @@ std::string letters_of(std::string_view pem) {
 std::size_t marked(std::string_view letters, const std::string& begin_or_end, wanted kinds) {
     std::size_t count = 0;
     if (kinds != wanted::crls)
-        count += occurrences(letters, begin_or_end + "CERTIFICATE") +
-                 occurrences(letters, begin_or_end + "X509CERTIFICATE");
+        count +=
+            occurrences(letters, begin_or_end + "CERTIFICATE") + occurrences(letters, begin_or_end + "X509CERTIFICATE");
     if (kinds != wanted::certificates) count += occurrences(letters, begin_or_end + "X509CRL");
     return count;
 }

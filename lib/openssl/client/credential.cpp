@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "credential_load.hpp"
 #include "../base/fence.hpp"
-#include "no_prompt.hpp"
 #include "../base/pem.hpp"
+#include "credential_load.hpp"
+#include "no_prompt.hpp"
 
 #include <reqauth/client.hpp>
 #include <reqauth/error.hpp>

@@ -100,8 +100,8 @@ void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name
 // As OpenSSL looks for the CRL of a certificate's issuer.
 bool is_of(X509_CRL& crl, X509& issuer) {
     ERR_set_mark();
-    const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(static_cast<AUTHORITY_KEYID*>(
-        X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
+    const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(
+        static_cast<AUTHORITY_KEYID*>(X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
     const bool fits = names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK;
     ERR_pop_to_mark();
     return fits;
@@ -335,10 +335,8 @@ std::string value_of_key(X509& certificate) {
 }
 
 anchor describe_anchor(X509& certificate) {
-    anchor described{sha256(certificate),
-                     value_of_key(certificate),
-                     der_of(X509_get_subject_name(&certificate), i2d_X509_NAME),
-                     {}};
+    anchor described{
+        sha256(certificate), value_of_key(certificate), der_of(X509_get_subject_name(&certificate), i2d_X509_NAME), {}};
     described.text = name_text(X509_get_subject_name(&certificate)) + " (SHA-256 " + hex(described.thumbprint) + ")";
     return described;
 }
@@ -399,10 +397,11 @@ std::vector<std::string> trust_store::doubts() const {
             return was_signed_by(*list.crl, *certificate);
         });
         if (named > 0 && !any)
-            lines.push_back("no CRL of the name " + name_text(X509_get_subject_name(certificate.get())) +
-                            " is for the anchor with SHA-256 " + hex(sha256(*certificate)) +
-                            ", but for another key or certificate of that CA: whom that anchor issued is refused; add the "
-                            "CRL that is for it, or take the anchor out");
+            lines.push_back(
+                "no CRL of the name " + name_text(X509_get_subject_name(certificate.get())) +
+                " is for the anchor with SHA-256 " + hex(sha256(*certificate)) +
+                ", but for another key or certificate of that CA: whom that anchor issued is refused; add the "
+                "CRL that is for it, or take the anchor out");
     }
     return lines;
 }
