@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "outcome.hpp"
 
-namespace reqauth {
-
-namespace detail {
+namespace reqauth::detail {
 
 namespace {
 
@@ -56,5 +54,4 @@ server_outcome progress(const server_facts* facts, const findings& now) noexcept
     return out;
 }
 
-} // namespace detail
-} // namespace reqauth
+} // namespace reqauth::detail

@@ -50,8 +50,8 @@ int give_passphrase(char* into, int size, int, void* argument) {
         }
         if (!passphrase || passphrase->size() > static_cast<std::size_t>(size)) return -1;
         const std::size_t size_given = passphrase->size();
-        std::memcpy(into, passphrase->data(),
-                    size_given); // NOLINT(bugprone-not-null-terminated-result): a length is given
+        // NOLINTNEXTLINE(bugprone-not-null-terminated-result): a length is given
+        std::memcpy(into, passphrase->data(), size_given);
         OPENSSL_cleanse(passphrase->data(), size_given);
         return static_cast<int>(size_given);
     });
