@@ -9,6 +9,7 @@ namespace reqauth_apache {
 namespace {
 
 // Sets the row of the table that the directive spells. Apache puts the file and the line before an error.
+// NOLINTNEXTLINE(bugprone-exception-escape): all that is thrown is a std::exception
 const char* take(cmd_parms* command, void*, const char* argument) noexcept {
     try {
         const auto row = static_cast<std::size_t>(static_cast<const setting*>(command->cmd->cmd_data) - table);
