@@ -172,6 +172,7 @@ int complain(std::string what, int status) {
 
 } // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only memory can be missing while it complains
 int main(int argc, char** argv) {
     try {
         auto told = read_options({argv, static_cast<std::size_t>(argc)});
