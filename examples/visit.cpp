@@ -114,7 +114,7 @@ visit read_visit(const SSL& ssl, const handshake_events& events, std::optional<s
     seen.resumed = SSL_session_reused(&ssl) == 1;
     seen.early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
     outcome.flags.for_each([&](reqauth::flag_number flag) { seen.flags.push_back(flag); });
-    // Of a flagged client the result is never X509_V_OK (SEC-8): a certificate with it came after the handshake, for
+    // Of an agent the result is never X509_V_OK (SEC-8): a certificate with it came after the handshake, for
     // the SSL_CTX's own authentication.
     const bool own = SSL_get0_peer_certificate(&ssl) != nullptr && SSL_get_verify_result(&ssl) == X509_V_OK;
     if (outcome.accepted && !own)

@@ -88,7 +88,7 @@ private:
 /// offer is when a client sets the flag in its ClientHello.
 enum class offer {
     when_available, ///< it has a credential (RCA-6)
-    always,         ///< it has none, and says even so that it takes a request well: for tests of servers
+    always,         ///< even without a credential. For testing servers
     never,          ///< it does not; a server that acknowledges even so is answered illegal_parameter (RCA-9)
 };
 
@@ -242,15 +242,17 @@ public:
     /// The same of one SSL, with what was set on it: a session's mark is compared with this.
     [[nodiscard]] static client_scope scope(SSL& ssl);
 
-    /// resume has `ssl`, made of an attached SSL_CTX, present `session`, if its mark says that it is of the same scope, and
-    /// OpenSSL has not used it up.
-    /// Otherwise nothing changes, false is returned, and a full handshake will follow. `session` stays the caller's.
+    /// resume has `ssl` present `session` in its ClientHello. `ssl` was made of an attached SSL_CTX.
+    /// True: it will be presented. `session` stays the caller's.
+    /// False: its mark is another scope's, or OpenSSL has used it up. Nothing changes, and a full handshake follows.
+    /// Throws as scope does, and then nothing changes.
     static bool resume(SSL& ssl, SSL_SESSION& session);
 
-    /// replace gives all SSL_CTXs and copies of this client new credentials, at one moment, while they connect.
-    /// Handshakes that have begun end with those with which they began. A request after the handshake gets the
-    /// credential only where it is of the same ones as that. None: it offers no more, unless `offer` is always.
-    /// Of earlier credentials 32 octets for each key are kept, so that `as_before` knows them.
+    /// replace gives all SSL_CTXs and copies of this client new credentials, at one moment, while they connect. An empty
+    /// list: it offers no more, unless `offer` is always.
+    /// A handshake under way keeps the credentials with which it began. A request after the handshake gets one only if
+    /// they are still the same. Of earlier ones 32 octets for each key are kept, so that `as_before` knows them.
+    /// Throws error{openssl} or std::bad_alloc, and then nothing has changed. Any thread may call it.
     void replace(std::vector<credential> credentials);
 
     /// reload reads the files of those credentials that came from files again, all or nothing, and replaces

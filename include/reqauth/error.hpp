@@ -10,7 +10,7 @@
 
 namespace reqauth {
 
-/// errc says which rule a configuration broke.
+/// errc says what went wrong.
 enum class errc {
     unreadable,         ///< a file or URI cannot be opened or read
     malformed,          ///< something in a file or text is broken, or of another kind
@@ -33,7 +33,8 @@ enum class errc {
     openssl,            ///< OpenSSL failed where it should not: memory, or a library context
 };
 
-/// error is what configuration calls throw: loading trust or a credential, and attaching.
+/// error is what loading trust or a credential, and attaching, throw. reqauth::refused is one, too: a program throws it where
+/// a server has refused its certificate.
 /// What threw has changed nothing. what() is one line, made of the fields: "CAUSE (RULE); REMEDY". A control character in
 /// it, as a file's name can have, stands as \HH. Nothing is thrown on the handshake path.
 class REQAUTH_EXPORT error : public std::runtime_error {

@@ -107,11 +107,12 @@ struct server_policy {
     /// without it. Default: the SSL_CTX's own setting stands, and flagged_peer::from_early_data tells.
     bool refuse_early_data = false;
 
-    /// The value that this SSL_CTX was given by SSL_CTX_set_session_id_context, if clients whose flag is ignored
-    /// are to have sessions, or if an SSL is used for several connections by SSL_clear. OpenSSL has no getter for
-    /// it, and a flagged ClientHello replaces it on its SSL. Default: ignored clients get no tickets, and later
-    /// sessions of that SSL resume only if they are a verified agent's. Danger: it takes the server name for
-    /// enough to tell the SSL_CTXs of one listener apart; where something else chooses, leave it out.
+    /// The value that SSL_CTX_set_session_id_context gave this SSL_CTX. OpenSSL has no getter for it, and a ClientHello
+    /// with the flag replaces it on its SSL. It is needed if clients whose flag is ignored are to have sessions, or if an
+    /// SSL is used for several connections by SSL_clear. Default: clients whose flag is ignored get no tickets, and later
+    /// sessions of such an SSL resume only if they are a verified agent's.
+    /// Danger: SSL_CTXs that are reached under one server name would share these sessions. Leave it empty unless the name
+    /// alone selects the SSL_CTX.
     std::vector<unsigned char> session_id_context = {};
 };
 
@@ -213,11 +214,10 @@ public:
     attachment attach(SSL_CTX& context, server_policy policy);
 
     /// replace gives SSL_CTXs of this server new policies, all of them at one moment, while they serve.
-    /// Handshakes that have begun end under the policies that were there when their ClientHello came (the second,
-    /// after a HelloRetryRequest), and none fails over it;
-    /// sessions made under other policies or trust stop resuming: those clients are verified anew (SEC-4).
-    /// So are those of the server's other SSL_CTXs, since sessions are looked up before the SSL_CTX is settled.
-    /// Any thread may call it at any time; the SSL_CTXs must still exist.
+    /// A handshake under way keeps the policies that were in force when its last ClientHello came. None fails because of
+    /// replace. Sessions made under other policies or trust stop resuming: those clients are verified anew (SEC-4). So
+    /// are those of the server's other SSL_CTXs, since sessions are looked up before the SSL_CTX is settled.
+    /// Any thread may call it at any time. The SSL_CTXs must still exist.
     ///
     /// Gives warnings as attach does. Throws error as attach does for a policy; not_attached where an SSL_CTX is gone or
     /// is not of this server, contradiction where it is named twice. Then everything stays as it was.

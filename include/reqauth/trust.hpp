@@ -40,9 +40,9 @@ enum class purpose {
 /// under which one outcome's clients are verified, revocation lists, pins and verify parameters, and nothing
 /// else. The system's roots are never in it, whatever is missing (SEC-2).
 ///
-/// Immutable and cheap to copy: copies share everything. Each with_… gives a new trust and leaves this one as
-/// it is; it throws error{openssl} where memory ends. Any thread may use it. Files are read at load, never in a
-/// handshake, and nothing here depends on the clock at load: what has expired is refused in the handshake.
+/// Immutable and cheap to copy: copies share everything. Any thread may use it. Each with_… gives a new trust and leaves
+/// this one as it is. Where memory ends it throws std::bad_alloc, or error{openssl} if OpenSSL notices first. Files are
+/// read at load, never in a handshake. Loading does not look at the clock: what has expired is refused in the handshake.
 class REQAUTH_EXPORT trust {
 public:
     /// from_file reads every certificate of a PEM file, and every CRL if it has some: those are used as
@@ -62,11 +62,10 @@ public:
     [[nodiscard]] static trust from_pem(std::string_view pem, std::string_view name = "PEM text",
                                         openssl_scope scope = {});
 
-    /// from_store copies the certificates and CRLs that `store` holds now; later changes of it change
-    /// nothing here. CRLs in it are used as with_crls has it, whatever its flags. Of its X509_VERIFY_PARAM it
-    /// takes depth, time, PARTIAL_CHAIN and CRL_CHECK_ALL. The purpose has no getter in OpenSSL and is not
-    /// taken. What a lookup finds on demand, as a hashed directory, cannot be enumerated and is not taken:
-    /// use from_directory.
+    /// from_store copies the certificates and CRLs that `store` holds now. Later changes of it change nothing here.
+    /// CRLs are used as with_crls has it, whatever the store's flags. Depth, time, PARTIAL_CHAIN and CRL_CHECK_ALL are
+    /// taken over. The purpose is not: OpenSSL has no getter. What a lookup finds on demand, as a hashed directory, is not
+    /// taken either, since it cannot be enumerated: use from_directory.
     /// Throws error{holds_nothing} if there is no certificate in it; error{malformed} if one has uses or rejections of
     /// OpenSSL's own (TRUSTED CERTIFICATE); error{contradiction} if its parameters have a host name, an address or a
     /// flag that trust has no setting for, or CRL_CHECK without a CRL; error{openssl}.

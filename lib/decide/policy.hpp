@@ -25,7 +25,7 @@ struct circumstances {
     bool beside_required;   ///< and the policy lets agents in beside
     bool resumed;           ///< the handshake resumes a session: no CertificateRequest can be sent
     bool vouched;           ///< and the session has a mark for just this outcome
-    bool agents_session;    ///< and it is a flagged client's, vouched for or not
+    bool agents_session;    ///< and it is an agent's, vouched for or not
 };
 
 [[nodiscard]] decision decide(const circumstances& now) noexcept;

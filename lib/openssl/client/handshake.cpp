@@ -269,7 +269,8 @@ void on_client_event(const SSL* watched, int event, int value) {
     const attached_client* there = attached_client::on(ssl);
     const bool ours = there != nullptr && SSL_is_server(ssl) == 0;
     if (ours) {
-        // An info callback can fail nothing: a session stays without mark then, or the ClientHello fails over it.
+        // An info callback cannot report an error. If this fails, the session stays unmarked, or making the ClientHello
+        // fails.
         ERR_set_mark();
         fence(0, [&] {
             note(ssl, *there, event, value);

@@ -72,15 +72,15 @@ std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& po
         if (same_key != own.end()) {
             if (!policy.shared_anchors)
                 throw error(errc::shared_anchor,
-                            "the key of " + agent.text + " is a trust anchor for flagged clients and for others, as " +
+                            "the key of " + agent.text + " is a trust anchor for agents and for customers, as " +
                                 same_key->text,
                             "take it out of one of the two, or set shared_anchors", "RCA-13");
             continue;
         }
         const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
         if (same_subject != own.end())
-            warnings.push_back("the CA " + agent.text + " for flagged clients has the name of " + same_subject->text +
-                               " for others, with another key: fine in a rollover, a mistake otherwise (RCA-13)");
+            warnings.push_back("the CA " + agent.text + " of agents has the name of " + same_subject->text +
+                               " of customers, with another key: fine in a rollover, a mistake otherwise (RCA-13)");
     }
     return warnings;
 }
