@@ -7,6 +7,8 @@
 
 #include <reqauth/peer.hpp>
 
+#include <utility>
+
 namespace reqauth::detail {
 
 namespace {
@@ -86,9 +88,9 @@ void on_server_event(const SSL* watched, int event, int value) {
     thread_local const SSL* within = nullptr; // an application's may call the one that it finds on the SSL_CTX
     if (within == ssl) return;
     note(ssl, nullptr, there, event, value);
-    within = ssl;
+    const SSL* const outer = std::exchange(within, ssl);
     if (of_context != nullptr) of_context(ssl, event, value);
-    within = nullptr;
+    within = outer;
 }
 
 } // namespace reqauth::detail
