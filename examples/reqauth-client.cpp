@@ -148,6 +148,7 @@ json to_json(const SSL& ssl, const handshake_events& events, const std::optional
             {"acknowledged", outcome.acknowledged},
             {"sent", to_string(outcome.sent)},
             {"judged", to_string(outcome.judged)},
+            {"unproven", outcome.unproven == reqauth::unproven::nothing ? json() : json(to_string(outcome.unproven))},
             {"key_provider", credential ? json(credential->provider()) : json()},
             {"resumed", SSL_session_reused(&ssl) == 1},
             {"early_data", early_data_of(ssl)},

@@ -54,6 +54,9 @@ std::string_view to_string(server_outcome::answer certificate) noexcept {
 std::string_view to_string(offer when) noexcept { return name_in({"when_available", "always", "never"}, when); }
 std::string_view to_string(unacknowledged what) noexcept { return name_in({"as_before", "empty", "present"}, what); }
 std::string_view to_string(unsatisfiable what) noexcept { return name_in({"empty", "close", "present"}, what); }
+std::string_view to_string(unproven why) noexcept {
+    return name_in({"nothing", "untrusted", "other_name", "unknown_name"}, why);
+}
 std::string_view to_string(withheld why) noexcept {
     return name_in({"nothing", "never", "no_credential", "outside_validity"}, why);
 }

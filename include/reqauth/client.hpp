@@ -119,6 +119,14 @@ enum class withheld {
     outside_validity, ///< every credential has expired meanwhile, or is not valid yet
 };
 
+/// unproven is why a server that asked was not shown the flag's credential (SEC-9).
+enum class unproven {
+    nothing,      ///< it has proven its name, or was not to be shown one
+    untrusted,    ///< its chain did not verify: SSL_get_verify_result says why
+    other_name,   ///< its certificate is for other names than the one that was asked for
+    unknown_name, ///< it cannot be told which name was asked for
+};
+
 /// client_outcome is how a client's connection went.
 struct client_outcome {
     bool offered = false;      ///< the ClientHello had the flag
@@ -130,6 +138,8 @@ struct client_outcome {
     /// What went out: nothing (not asked, or not yet), an empty Certificate, the flag's credential,
     /// or another certificate.
     enum class answer { none, empty, flag, other } sent = answer::none;
+    /// Why the flag's credential stayed here although it was asked for: an empty Certificate went out in its place.
+    reqauth::unproven unproven = reqauth::unproven::nothing;
     /// What the server said to that. In TLS 1.3 a client's handshake ends before the server has judged its
     /// Certificate: `awaited`. A ticket (NewSessionTicket) says `accepted`, since it needs the client's Finished,
     /// and so does a resumption. To the application, an answer to its request says as much, which is not seen here.
@@ -177,6 +187,14 @@ struct client_policy {
     reqauth::offer offer = reqauth::offer::when_available;
     unacknowledged when_unacknowledged = unacknowledged::as_before;
     unsatisfiable when_unsatisfiable = unsatisfiable::empty;
+
+    /// Presents the flag's credential also to a server that has not proven its name. Default: it gets an empty
+    /// Certificate. Proven is a chain that verified (SSL_get_verify_result is X509_V_OK) and a certificate for the name
+    /// that was asked for: a name or address that was set on the SSL to be checked; else the server_name; else the address
+    /// that the SSL's socket is connected to. Where there is none of them, as over a BIO of the application's own without
+    /// server_name, nothing is proven (SEC-9).
+    /// Danger: whoever answers in the server's place learns who the agent is, and can have it sign a handshake.
+    bool danger_unproven_servers = false;
 
     /// Other flags to propose in the same extension (FLAG-10). What they mean is the application's.
     flag_set further_flags = {};
@@ -286,5 +304,6 @@ REQAUTH_EXPORT void throw_if_refused(const SSL& ssl);
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::answer sent) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::verdict judged) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(withheld why) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unproven why) noexcept;
 
 } // namespace reqauth

@@ -24,6 +24,7 @@ struct client_facts {
     bool acknowledged = false;                 ///< it had the flag,
     bool answered = false;                     ///< and OpenSSL was told what to send:
     bool presented = false;                    ///< the flag's credential
+    reqauth::unproven unproven = reqauth::unproven::nothing; ///< why it was not
     bool ticket = false;                       ///< a NewSessionTicket came, and was told of
     std::optional<std::uint8_t> alert;         ///< the fatal alert that came
     flag_set server_flags;

@@ -41,6 +41,7 @@ template <> inline constexpr auto description<client_policy> = described<client_
     apart("further_credentials", &client_policy::further_credentials), setting("offer", &client_policy::offer),
     setting("when_unacknowledged", &client_policy::when_unacknowledged),
     setting("when_unsatisfiable", &client_policy::when_unsatisfiable),
+    setting("danger_unproven_servers", &client_policy::danger_unproven_servers),
     setting("further_flags", &client_policy::further_flags), setting("label", &client_policy::label),
     setting("flag", &client_policy::flag, flag_bounds), setting("extension", &client_policy::extension),
     apart("observe", &client_policy::observe),

@@ -90,6 +90,16 @@ void journal::log(std::string_view json) {
     put(now.number, std::string(json));
 }
 
+std::string words_for(reqauth::unproven why) {
+    switch (why) {
+    case reqauth::unproven::untrusted: return "the server's certificate is not trusted here";
+    case reqauth::unproven::other_name: return "the server's certificate is for another name";
+    case reqauth::unproven::unknown_name: return "it cannot be seen which name was asked for";
+    case reqauth::unproven::nothing: break;
+    }
+    return {};
+}
+
 void journal::write(std::string_view json, const std::string& text) {
     if (verbose_) say(text);
     log(json);
@@ -103,6 +113,8 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     line["sent"] = to_string(outcome.sent);
     line["judged"] = to_string(outcome.judged);
     line["withheld"] = outcome.offered ? json() : json(to_string(outcome.withheld));
+    const bool proven = outcome.unproven == reqauth::unproven::nothing;
+    line["unproven"] = proven ? json() : json(to_string(outcome.unproven));
     line["alert_received"] = outcome.alert_received ? json(reqauth::alert_name(*outcome.alert_received)) : json();
     std::string text = quoted(line["server_name"]) + ": ";
     if (!outcome.offered)
@@ -115,6 +127,9 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
         text += std::string("offered, ") + (outcome.acknowledged ? "acknowledged" : "asked for another reason") +
                 ", sent: " + std::string(to_string(outcome.sent)) +
                 ", judged: " + std::string(to_string(outcome.judged));
+    if (!proven)
+        text += ", the certificate was kept back: " + words_for(outcome.unproven) +
+                "; have the program verify the server, or say --danger-unproven-servers";
     if (outcome.alert_received) text += ", alert: " + line["alert_received"].get<std::string>();
     write(line_of(line), text);
 }

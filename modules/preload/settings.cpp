@@ -21,6 +21,7 @@ template <> inline constexpr auto reqauth::detail::description<settings> =
     described<settings>(setting("table", &settings::of), setting("server", &settings::server),
                         setting("certificate", &settings::certificate), setting("key", &settings::key),
                         setting("providers", &settings::providers), setting("visible", &settings::visible),
+                        setting("danger_unproven_servers", &settings::danger_unproven_servers),
                         setting("verbose", &settings::verbose), setting("log", &settings::log));
 
 namespace reqauth_settings {
@@ -120,6 +121,7 @@ reqauth::credential_options credential_options_of(const settings& all) {
 reqauth::client_policy client_policy_of(const settings& all, reqauth::credential mine) {
     reqauth::client_policy policy;
     policy.credential = std::move(mine);
+    policy.danger_unproven_servers = all.danger_unproven_servers;
     const reqauth::server_options numbers = options_of(all.of);
     policy.label = numbers.label;
     policy.flag = numbers.flag;

@@ -22,6 +22,7 @@ struct settings {
     std::vector<std::string> providers;
 
     bool visible = false; ///< the program sees agents' certificates
+    bool danger_unproven_servers = false;
     bool verbose = false;
     std::string log;
 };

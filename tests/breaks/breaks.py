@@ -273,6 +273,13 @@ BREAKS = [
     ("an info callback that calls the SSL_CTX's hides it", [
         (CLIENT, "|| std::exchange(record.told_of_start, false)) return;", ") return;"),
     ]),
+    ("a client shows its identity to whoever acknowledges", [
+        (CLIENT, "if (facts.unproven != unproven::nothing) credential = nullptr;", ""),
+    ]),
+    ("a chain is proof enough of any name", [
+        ("lib/openssl/client/proof.cpp", "return that_name ? unproven::nothing : unproven::other_name;",
+         "return that_name || true ? unproven::nothing : unproven::other_name;"),
+    ]),
     ("a client does not look at the authorities of a request", [
         (CLIENT, "one.holder()->valid(now()) && one.holder()->named_by(ssl) &&", "one.holder()->valid(now()) &&"),
     ]),

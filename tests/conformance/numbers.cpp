@@ -40,6 +40,8 @@ owned<SSL_CTX> context_for_both_roles(const reqauth::client_policy& policy) {
     owned<SSL_CTX> context(SSL_CTX_new(TLS_method()));
     REQUIRE(context != nullptr);
     present(*context, the_cast().server);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get());
+    X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0);
     attach(*context, asking());
     reqauth::client(policy).attach(*context);
     return context;

@@ -5,6 +5,7 @@ What is not there is skipped, with the reason.
 """
 import contextlib
 import functools
+import json
 import os
 import queue
 import re
@@ -155,11 +156,13 @@ def test_pool(connections):
         finished(ran)
         assert len(ran.visits) == urls and all(': 200, ' in each for each in ran.visits)
         told = [line for line in ran.out.splitlines() if line.startswith('connection: localhost, ')]
-        assert len(told) >= connections, 'observe tells of each connection'
         assert all('sent flag' in each or each.endswith(' resumed') and 'not' not in each for each in told)
-        for _ in range(connections):
-            same(server.line(), certificate='verified', subject='CN=crawler.example')
-        assert server.end().lines.get(timeout=PATIENCE) is None, 'no more connections than that'
+        # curl opens no more than that, and fewer where one is free again in time.
+        came = [json.loads(line) for line in iter(lambda: server.lines.get(timeout=PATIENCE), None)] if server.end() else []
+        assert 1 <= len(came) <= connections, 'no more connections than that'
+        for line in came:
+            same(line, certificate='verified', subject='CN=crawler.example')
+        assert len(told) >= len(came), 'observe tells of each connection'
 
 
 def test_pool_refused():

@@ -42,7 +42,7 @@ def host(name, certificate, agents=None, customers=None):
 
 SERVER_LINE = ['event', 'ok', 'version', 'server_name', 'offered', 'outcome', 'reason', 'certificate', 'trust', 'resumed',
                'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'alert_sent', 'alert_received', 'error']
-CLIENT_LINE = ['event', 'ok', 'version', 'offered', 'requested', 'acknowledged', 'sent', 'judged', 'key_provider', 'resumed', 'early_data',
+CLIENT_LINE = ['event', 'ok', 'version', 'offered', 'requested', 'acknowledged', 'sent', 'judged', 'unproven', 'key_provider', 'resumed', 'early_data',
                'alert_sent', 'alert_received', 'error']
 
 

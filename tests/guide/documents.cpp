@@ -97,7 +97,10 @@ constexpr const char* agent_seen = "flagged CN=crawler.example";
 
 /// crawler offers the flag with the guide's agent, and keeps its sessions.
 struct crawler : support::visitor {
-    crawler() : support::visitor(client()) { guide::offer_the_flag(*context); }
+    crawler() : support::visitor(client()) {
+        X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0);
+        guide::offer_the_flag(*context);
+    }
     support::visited visit(SSL_CTX& at, support::circumstance how = {}) { return support::visit(at, *context, how); }
     support::owned<SSL_SESSION> session() { return std::move(shelf.last); }
 };

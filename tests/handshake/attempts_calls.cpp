@@ -477,6 +477,7 @@ const std::vector<way>& all_ways() {
              owned<SSL_CTX> context(SSL_CTX_new(TLS_method()));
              present(*context, the_cast().server);
              X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get());
+             X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0);
              reqauth::server().attach(*context, asking());
              reqauth::client(agent_policy()).attach(*context);
              pair both(fresh(*context, true), fresh(*context, false));
@@ -490,6 +491,7 @@ const std::vector<way>& all_ways() {
              owned<SSL_CTX> context(SSL_CTX_new(TLS_method()));
              present(*context, the_cast().server);
              X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get());
+             X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0);
              reqauth::server().attach(*context, asking());
              reqauth::client(agent_policy()).attach(*context);
              const auto server = attached_server(asking());

@@ -176,6 +176,7 @@ TEST_CASE(
     reset();
     owned<SSL_CTX> context(SSL_CTX_new(TLS_method()));
     X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get());
+    X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0);
     SSL_CTX_set_session_id_context(context.get(), own_id_context().data(), 11);
     present(*context, the_cast().server);
     older::on(*context);

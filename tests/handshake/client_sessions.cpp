@@ -147,7 +147,7 @@ TEST_CASE("curl CVE-2016-5420, -2022-27782, -2026-8932, rustls 2025 / another cr
                     }});
     rows.push_back({"verify depth", agent_policy(), [](SSL_CTX& context) { SSL_CTX_set_verify_depth(&context, 1); }});
     rows.push_back({"host name check", agent_policy(), [](SSL_CTX& context) {
-                        X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(&context), "server.example", 0);
+                        X509_VERIFY_PARAM_add1_host(SSL_CTX_get0_param(&context), "www.server.example", 0);
                     }});
     rows.push_back({"verify flags", agent_policy(), [](SSL_CTX& context) {
                         X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(&context), X509_V_FLAG_X509_STRICT);

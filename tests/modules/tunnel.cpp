@@ -148,6 +148,7 @@ int main(int argc, char** argv) try {
     }
     if (how.agent) {
         reqauth::client_policy policy;
+        policy.danger_unproven_servers = true; // it asks for hosts that the certificate does not name, too
         if (shows) policy.credential = reqauth::credential::from_files(argv[4], argv[5]);
         if (said("offers")) policy.offer = reqauth::offer::always;
         if (said("presents")) policy.when_unsatisfiable = reqauth::unsatisfiable::present;

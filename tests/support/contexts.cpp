@@ -48,6 +48,7 @@ owned<SSL_CTX> client_context() {
     without_compression(*context);
     must(X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get()) == 1,
          "X509_STORE_add_cert");
+    must(X509_VERIFY_PARAM_set1_host(SSL_CTX_get0_param(context.get()), "server.example", 0) == 1, "set1_host");
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
     return context;
 }

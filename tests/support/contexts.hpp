@@ -24,7 +24,7 @@ owned<SSL_CTX> server_context(const identity& who = the_cast().server);
 /// own_id_context is that id context, for server_policy::session_id_context.
 std::vector<unsigned char> own_id_context();
 
-/// client_context trusts the cast's server CA.
+/// client_context trusts the cast's server CA, and asks for server.example.
 owned<SSL_CTX> client_context();
 
 /// present loads a certificate and key as an application does without libreqauth.

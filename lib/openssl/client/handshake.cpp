@@ -4,6 +4,7 @@
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "no_prompt.hpp"
+#include "proof.hpp"
 #include "record.hpp"
 #include "session.hpp"
 
@@ -240,7 +241,11 @@ int answer_request(SSL* ssl, void*) {
         facts.acknowledged = std::exchange(facts.acknowledged_now, false);
         facts.requested = facts.answered = true;
         const credential_set& credentials = credentials_of(ssl, record, *there->of);
+        facts.unproven = unproven::nothing;
         const auto present = [&](const loaded_credential* credential) {
+            //= SEC-9
+            if (credential != nullptr && !policy.danger_unproven_servers) facts.unproven = proof_of(ssl);
+            if (facts.unproven != unproven::nothing) credential = nullptr;
             record.own.present(ssl, credential);
             facts.presented = credential != nullptr;
             return 1;

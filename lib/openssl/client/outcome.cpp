@@ -59,6 +59,7 @@ client_outcome client_outcome_of(const SSL& ssl) noexcept {
         using answer = client_outcome::answer;
         outcome.sent = !signed_it ? answer::empty : facts.presented ? answer::flag : answer::other;
     }
+    outcome.unproven = facts.unproven;
     outcome.judged = judged(ssl, outcome);
     return outcome;
 }

@@ -101,6 +101,23 @@ def test_curl_as_client(server):
     same(last, judged='accepted')
 
 
+@pytest.mark.parametrize('danger', [False, True])
+@pytest.mark.parametrize('how, why', [
+    pytest.param(['-k'], 'untrusted', id='not looked at'),
+    pytest.param(['--url', 'https://other.example:PORT/'], 'other_name', id='another name, which curl refuses later'),
+    pytest.param(['--url', 'https://127.0.0.1:PORT/'], 'unknown_name', id='an address, over a BIO of curl\'s own')])
+def test_unproven_servers(server, how, why, danger):
+    """The certificate goes only to a server that has proven its name (SEC-9)."""
+    log = path(f'unproven-{why}-{len(how)}-{danger}.log')
+    visit = [each.replace('PORT', str(server.port)) for each in how]
+    given = curl(server, *visit)
+    under([*CRAWLER, '--log', log, *(['--danger-unproven-servers'] if danger else [])], *(given[:-1] if '--url' in visit else given))
+    line = server.line()
+    same(line, offered=True, outcome='accepted')
+    assert (line['subject'] == 'CN=crawler.example') == danger, line
+    same(noted(log)[0], unproven=None if danger else why, sent='flag' if danger else 'empty')
+
+
 def test_curl_verbose(server):
     ran = under([*CRAWLER, '--verbose'], *curl(server))
     agent(server.line())
@@ -360,7 +377,7 @@ def test_openssl_inside(server):
 
 
 def test_openssl_outside(server):
-    ran = under(CRAWLER, compiled('outside', VISIT, '-lssl', '-lcrypto'), f'127.0.0.1:{server.port}')
+    ran = under([*CRAWLER, '--danger-unproven-servers'], compiled('outside', VISIT, '-lssl', '-lcrypto'), f'127.0.0.1:{server.port}')
     went_well(ran)
     silent(ran)
     agent(server.line())

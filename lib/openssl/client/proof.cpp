@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proof.hpp"
+
+#include <openssl/x509v3.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <memory>
+
+namespace reqauth::detail {
+
+namespace {
+
+unproven if_for(bool that_name) noexcept { return that_name ? unproven::nothing : unproven::other_name; }
+
+// Of the address at the other end of the SSL's socket.
+unproven proof_of_address(const SSL* ssl, X509* leaf) noexcept {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    const int socket = SSL_get_fd(ssl);
+    if (socket < 0 || getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+        return unproven::unknown_name;
+    const auto is_for = [&](const void* octets, std::size_t count) {
+        return if_for(X509_check_ip(leaf, static_cast<const unsigned char*>(octets), count, 0) == 1);
+    };
+    if (address.ss_family == AF_INET) {
+        const auto& four = reinterpret_cast<const sockaddr_in&>(address).sin_addr;
+        return is_for(&four, sizeof four);
+    }
+    if (address.ss_family != AF_INET6) return unproven::unknown_name;
+    const in6_addr& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&six)) return is_for(six.s6_addr + 12, 4);
+    return is_for(&six, sizeof six);
+}
+
+} // namespace
+
+//= SEC-9
+unproven proof_of(const SSL* ssl) noexcept {
+    X509* leaf = SSL_get0_peer_certificate(ssl);
+    if (leaf == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return unproven::untrusted;
+    // DANE has judged name and key together.
+    if (SSL_get0_dane_authority(const_cast<SSL*>(ssl), nullptr, nullptr) >= 0) return unproven::nothing; // NOLINT
+    // OpenSSL compares what was set to be checked, unless the application verifies in its place.
+    X509_VERIFY_PARAM* asked = SSL_get0_param(const_cast<SSL*>(ssl)); // NOLINT: it only reads
+    const unsigned int flags = X509_VERIFY_PARAM_get_hostflags(asked);
+    if (X509_VERIFY_PARAM_get0_host(asked, 0) != nullptr) {
+        for (int i = 0; X509_VERIFY_PARAM_get0_host(asked, i) != nullptr; ++i)
+            if (X509_check_host(leaf, X509_VERIFY_PARAM_get0_host(asked, i), 0, flags, nullptr) == 1)
+                return unproven::nothing;
+        return unproven::other_name;
+    }
+    const std::unique_ptr<char, decltype([](char* text) { OPENSSL_free(text); })> address(
+        X509_VERIFY_PARAM_get1_ip_asc(asked));
+    if (address != nullptr) return if_for(X509_check_ip_asc(leaf, address.get(), 0) == 1);
+    if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr)
+        return if_for(X509_check_host(leaf, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, nullptr) == 1);
+    return proof_of_address(ssl, leaf);
+}
+
+} // namespace reqauth::detail
