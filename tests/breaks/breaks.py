@@ -146,9 +146,6 @@ BREAKS = [
         (WITNESS, "X509_STORE_CTX_get_verify(verification) == trust.verify && X509_STORE_CTX_get_verify_cb(verification) == witness;",
          "X509_STORE_CTX_get_verify(verification) == trust.verify;"),
     ]),
-    ("witness leaves validity to OpenSSL", [
-        (WITNESS, "if (!in_force(*certificate, trust)) return X509_V_ERR_CERT_HAS_EXPIRED;", "(void)in_force;"),
-    ]),
     ("witness leaves revocation to OpenSSL", [
         (WITNESS, "found != X509_V_OK)\n                return found;", "found == -1)\n                return found;"),
     ]),
@@ -182,10 +179,6 @@ BREAKS = [
     ]),
     ("one key in two certificates is two anchors", [
         ("lib/openssl/trust/trust.cpp", "if (number == nullptr) return der;", "if (number == nullptr || !der.empty()) return der;"),
-    ]),
-    ("a session of a ClientHello that was taken for another", [
-        (HELLO, "if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged) {",
-         "if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged && flags.empty()) {"),
     ]),
     ("witness is not needed: a certificate is enough", [
         ("lib/decide/outcome.cpp", "    if (facts->witness.failed) return reason::invalid;\n    if (!now.certificate)",
