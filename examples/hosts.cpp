@@ -67,8 +67,9 @@ std::string_view server_name_in(SSL* hello) {
 std::array<unsigned char, 32> id_context_of(const server_options& options, const std::string& host,
                                             const std::string& customers_auth, const std::string& customers_ca) {
     std::string all;
-    for (const std::string& part : {std::string("reqauth-server sessions 1"), options.agents.label, host, customers_auth,
-                                    customers_ca.empty() ? std::string() : contents("--customers-ca", customers_ca)})
+    for (const std::string& part :
+         {std::string("reqauth-server sessions 1"), options.agents.label, host, customers_auth,
+          customers_ca.empty() ? std::string() : contents("--customers-ca", customers_ca)})
         all += std::to_string(part.size()) + ":" + part;
     std::array<unsigned char, 32> id{};
     if (EVP_Digest(all.data(), all.size(), id.data(), nullptr, EVP_sha256(), nullptr) != 1)
@@ -109,7 +110,8 @@ hosts::hosts(const server_options& options)
                         .customers_auth = customers_ca.empty() ? "none" : options.customers_auth,
                         .customers_ca = customers_ca});
     }
-    if (!options.agents.crl.empty() && std::ranges::all_of(all_, [](const host& each) { return each.agents_ca.empty(); }))
+    if (!options.agents.crl.empty() &&
+        std::ranges::all_of(all_, [](const host& each) { return each.agents_ca.empty(); }))
         throw usage_error("--crl is about agents, and there is no CA of agents: add --agents-ca");
     for (host& each : all_) configure(each);
 }

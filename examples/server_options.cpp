@@ -32,9 +32,10 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
     for (const std::size_t each : {row("missing"), row("invalid"), row("beside_required"), row("crl"), row("ca_names"),
                                    row("session_age"), row("label")})
         option(each);
-    app.add_option("--vhost", vhosts,
-                   "a further virtual host, with cert.pem, key.pem and, where present, agents-ca.pem, customers-ca.pem of "
-                   "DIR; without the latter it asks nobody else; repeatable")
+    app.add_option(
+           "--vhost", vhosts,
+           "a further virtual host, with cert.pem, key.pem and, where present, agents-ca.pem, customers-ca.pem of "
+           "DIR; without the latter it asks nobody else; repeatable")
         ->type_name("NAME=DIR")
         ->take_all()
         ->allow_extra_args(false)

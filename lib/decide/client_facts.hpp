@@ -15,18 +15,18 @@ namespace reqauth::detail {
 
 /// client_facts are those of one handshake.
 struct client_facts {
-    std::optional<hello_random> client_random; ///< names the handshake
-    flag_set proposed;                         ///< what its ClientHellos had (TLS-1: both the same)
-    bool offered = false;                      ///< the flag was among them,
-    withheld why = withheld::never;            ///< or why it was not
-    bool acknowledged_now = false;             ///< by the CertificateRequest that is being answered
-    bool requested = false;                    ///< a CertificateRequest came,
-    bool acknowledged = false;                 ///< it had the flag,
-    bool answered = false;                     ///< and OpenSSL was told what to send:
-    bool presented = false;                    ///< the flag's credential
+    std::optional<hello_random> client_random;               ///< names the handshake
+    flag_set proposed;                                       ///< what its ClientHellos had (TLS-1: both the same)
+    bool offered = false;                                    ///< the flag was among them,
+    withheld why = withheld::never;                          ///< or why it was not
+    bool acknowledged_now = false;                           ///< by the CertificateRequest that is being answered
+    bool requested = false;                                  ///< a CertificateRequest came,
+    bool acknowledged = false;                               ///< it had the flag,
+    bool answered = false;                                   ///< and OpenSSL was told what to send:
+    bool presented = false;                                  ///< the flag's credential
     reqauth::unproven unproven = reqauth::unproven::nothing; ///< why it was not
-    bool ticket = false;                       ///< a NewSessionTicket came, and was told of
-    std::optional<std::uint8_t> alert;         ///< the fatal alert that came
+    bool ticket = false;                                     ///< a NewSessionTicket came, and was told of
+    std::optional<std::uint8_t> alert;                       ///< the fatal alert that came
     flag_set server_flags;
 };
 

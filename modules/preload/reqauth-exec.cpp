@@ -68,9 +68,10 @@ std::optional<command> read_options(std::span<char*> arguments) {
     option(row("ca_names"))->needs(server);
     option(row("session_age"))->needs(server);
     for (const std::size_t each : {row("label"), row("flag"), row("extension")}) option(each);
-    app.add_flag("--danger-unproven-servers", all.danger_unproven_servers,
-                 "show the certificate also to a server whose chain did not verify, or whose certificate is for another "
-                 "name, as with curl -k. Danger: whoever answers in its place learns who this is")
+    app.add_flag(
+           "--danger-unproven-servers", all.danger_unproven_servers,
+           "show the certificate also to a server whose chain did not verify, or whose certificate is for another "
+           "name, as with curl -k. Danger: whoever answers in its place learns who this is")
         ->excludes(server);
     app.add_flag("--verbose", all.verbose, "say on standard error what came of each connection");
     app.add_option("--log", all.log, "append that to a file, a JSON object a line");

@@ -16,7 +16,7 @@ import threading
 import pytest
 
 import servers
-from running import CLIENT, PATIENCE, Ran, Server, built, client, home, keeping, leaf, octets_of, own, path, run, same, two_openssls, write
+from running import CLIENT, PATIENCE, Ran, Server, built, client, home, keeping, leaf, own, path, run, same, two_openssls
 
 AGENTS = ['--agents-ca', path('agents.pem')]
 
