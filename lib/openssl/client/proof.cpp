@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <memory>
+#include <new>
 
 namespace reqauth::detail {
 
@@ -36,8 +37,19 @@ unproven proof_of_address(const SSL* ssl, X509* leaf) noexcept {
 
 } // namespace
 
+std::string address_in(X509_VERIFY_PARAM* parameters) {
+    struct text_freed {
+        void operator()(char* text) const noexcept { OPENSSL_free(text); }
+    };
+    using text = std::unique_ptr<char, text_freed>;
+    for (int attempt = 0; attempt < 2; ++attempt)
+        if (const text address(X509_VERIFY_PARAM_get1_ip_asc(parameters)); address != nullptr) return address.get();
+    if (const text memory(static_cast<char*>(OPENSSL_malloc(64))); memory == nullptr) throw std::bad_alloc();
+    return {};
+}
+
 //= SEC-9
-unproven proof_of(const SSL* ssl) noexcept {
+unproven proof_of(const SSL* ssl) {
     X509* leaf = SSL_get0_peer_certificate(ssl);
     if (leaf == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return unproven::untrusted;
     // DANE has judged name and key together.
@@ -51,9 +63,8 @@ unproven proof_of(const SSL* ssl) noexcept {
                 return unproven::nothing;
         return unproven::other_name;
     }
-    const std::unique_ptr<char, decltype([](char* text) { OPENSSL_free(text); })> address(
-        X509_VERIFY_PARAM_get1_ip_asc(asked));
-    if (address != nullptr) return if_for(X509_check_ip_asc(leaf, address.get(), 0) == 1);
+    const std::string address = address_in(asked);
+    if (!address.empty()) return if_for(X509_check_ip_asc(leaf, address.c_str(), 0) == 1);
     if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr)
         return if_for(X509_check_host(leaf, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, nullptr) == 1);
     return proof_of_address(ssl, leaf);

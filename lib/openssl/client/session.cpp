@@ -5,6 +5,7 @@
 #include "../base/fence.hpp"
 #include "../base/pem.hpp"
 #include "certificates.hpp"
+#include "proof.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -52,18 +53,6 @@ sha256_digest digest_of_store(X509_STORE* store) {
     const locked store_locked(store);
     if (const auto* before = seen::of(store)) return before->octets;
     return seen::keep(store, std::move(made)).octets;
-}
-
-// OpenSSL gives null for no address, and where it has no memory for the text.
-std::string address_in(X509_VERIFY_PARAM* parameters) {
-    struct text_freed {
-        void operator()(char* text) const noexcept { OPENSSL_free(text); }
-    };
-    using text = std::unique_ptr<char, text_freed>;
-    for (int attempt = 0; attempt < 2; ++attempt)
-        if (const text address(X509_VERIFY_PARAM_get1_ip_asc(parameters)); address != nullptr) return address.get();
-    if (const text memory(static_cast<char*>(OPENSSL_malloc(64))); memory == nullptr) throw std::bad_alloc();
-    return {};
 }
 
 void add_parameters(hash& all, X509_VERIFY_PARAM* parameters) {
