@@ -51,21 +51,20 @@ public:
     constexpr void insert(flag_number flag) {
         if (flag >= capacity) throw std::out_of_range("TLS flags are numbered 0 to 2039");
         bits_[flag / 8U] = static_cast<std::uint8_t>(bits_[flag / 8U] | bit(flag));
+        used_ = std::max(used_, static_cast<std::uint8_t>(flag / 8U + 1U));
     }
 
     /// erase takes `flag` out, if it was there.
     constexpr void erase(flag_number flag) noexcept {
-        if (contains(flag)) bits_[flag / 8U] = static_cast<std::uint8_t>(bits_[flag / 8U] ^ bit(flag));
+        if (!contains(flag)) return;
+        bits_[flag / 8U] = static_cast<std::uint8_t>(bits_[flag / 8U] ^ bit(flag));
+        shrink();
     }
 
-    [[nodiscard]] constexpr bool empty() const noexcept { return used_octets() == 0; }
+    [[nodiscard]] constexpr bool empty() const noexcept { return used_ == 0; }
 
     /// used_octets is how many octets the highest flag needs: 0 for the empty set (FLAG-3).
-    [[nodiscard]] constexpr std::size_t used_octets() const noexcept {
-        std::size_t used = octets;
-        while (used > 0 && bits_[used - 1] == 0) --used;
-        return used;
-    }
+    [[nodiscard]] constexpr std::size_t used_octets() const noexcept { return used_; }
 
     /// bits are the flags as they stand on the wire: flag n is bit n mod 8, the least significant
     /// first, of octet n / 8 (FLAG-2).
@@ -73,17 +72,19 @@ public:
 
     /// for_each calls `visit(flag_number)` for each flag, lowest first.
     template <class Visit> constexpr void for_each(Visit&& visit) const {
-        for (std::size_t flag = 0; flag < capacity; ++flag)
+        for (std::size_t flag = 0; flag < used_ * 8U; ++flag)
             if (contains(static_cast<flag_number>(flag))) visit(static_cast<flag_number>(flag));
     }
 
     /// a | b holds what either holds; a - b what `a` holds and `b` does not.
     friend constexpr flag_set operator|(flag_set a, const flag_set& b) noexcept {
-        for (std::size_t i = 0; i < octets; ++i) a.bits_[i] = static_cast<std::uint8_t>(a.bits_[i] | b.bits_[i]);
+        for (std::size_t i = 0; i < b.used_; ++i) a.bits_[i] = static_cast<std::uint8_t>(a.bits_[i] | b.bits_[i]);
+        a.used_ = std::max(a.used_, b.used_);
         return a;
     }
     friend constexpr flag_set operator-(flag_set a, const flag_set& b) noexcept {
-        for (std::size_t i = 0; i < octets; ++i) a.bits_[i] = static_cast<std::uint8_t>(a.bits_[i] & ~b.bits_[i]);
+        for (std::size_t i = 0; i < b.used_; ++i) a.bits_[i] = static_cast<std::uint8_t>(a.bits_[i] & ~b.bits_[i]);
+        a.shrink();
         return a;
     }
     friend constexpr bool operator==(const flag_set&, const flag_set&) = default;
@@ -93,7 +94,11 @@ private:
     static constexpr std::uint8_t bit(flag_number flag) noexcept {
         return static_cast<std::uint8_t>(1U << (flag % 8U));
     }
+    constexpr void shrink() noexcept {
+        while (used_ > 0 && bits_[used_ - 1U] == 0) --used_;
+    }
     std::array<std::uint8_t, octets> bits_{};
+    std::uint8_t used_ = 0; ///< up to the last octet that is not zero
 };
 
 /// encoded_flags is the extension's body, extension_data: a length octet and the flags.
@@ -154,6 +159,7 @@ constexpr decoded decode(std::span<const std::uint8_t> body) noexcept {
     if (body.back() == 0) return {{}, malformed::trailing_zero};
     decoded out;
     std::copy(body.begin() + 1, body.end(), out.flags.bits_.begin());
+    out.flags.used_ = body[0];
     return out;
 }
 

@@ -205,7 +205,7 @@ TEST_CASE("server / info callback of the application's put on top of ours / poli
 }
 
 TEST_CASE("server / handshake under way / policy replaced -> the store is held until it ends",
-          "[handshake][attack-control][SEC-10]") {
+          "[handshake][attack][SEC-10]") {
     keeper kept;
     const auto client = attached_client();
     pair both(*kept.context, *client);
@@ -217,6 +217,50 @@ TEST_CASE("server / handshake under way / policy replaced -> the store is held u
     REQUIRE(both.shake());
     CHECK(seen(both) == "flagged CN=crawler.example");
     CHECK(kept.let_go());
+}
+
+TEST_CASE(
+    "server / agents one after another, at once, given up, under a list of the application's -> each is shown all "
+    "CA names",
+    "[handshake][RCA-13][SEC-10]") {
+    keeper kept;
+    const auto client = attached_client();
+    // Read by the client: what its CertificateRequest named.
+    const auto named = [](pair& both) { return sk_X509_NAME_num(SSL_get0_peer_CA_list(both.client.ssl.get())); };
+    const auto fresh = [&] { return std::make_unique<pair>(*kept.context, *client); };
+    const auto first = fresh();
+    REQUIRE(first->shake());
+    const int all = named(*first);
+    CHECK(all == 1);
+    // A list that came back serves the next, whoever was in between.
+    std::vector<std::unique_ptr<pair>> open;
+    for (int i = 0; i < 3; ++i) {
+        auto given_up = fresh();
+        given_up->client.step();
+        given_up->server.give(given_up->client.take());
+        given_up->server.step();
+        auto replaced = fresh();
+        replaced->client.step();
+        replaced->server.give(replaced->client.take());
+        replaced->server.step();
+        SSL_set_client_CA_list(replaced->server.ssl.get(), sk_X509_NAME_new_null());
+        replaced->client.give(replaced->server.take());
+        REQUIRE(replaced->shake());
+        CHECK(named(*replaced) == all);
+        CHECK(sk_X509_NAME_num(SSL_get_client_CA_list(replaced->server.ssl.get())) == 0);
+        given_up.reset();
+        open.push_back(fresh());
+        open.back()->client.step();
+        open.back()->server.give(open.back()->client.take());
+        open.back()->server.step();
+    }
+    for (const auto& one : open) {
+        one->client.give(one->server.take());
+        REQUIRE(one->shake());
+        CHECK(named(*one) == all);
+        CHECK(seen(*one) == "flagged CN=crawler.example");
+        CHECK(sk_X509_NAME_num(SSL_get_client_CA_list(one->server.ssl.get())) <= 0);
+    }
 }
 
 TEST_CASE("server / ClientHello of 64 KiB / predicate -> asked once, and with no name that OpenSSL would not take",

@@ -126,7 +126,7 @@ constexpr std::string_view tag = "reqauthC";
 } // namespace
 
 static void add_to(hash& all, const flag_set& flags) {
-    all.add({reinterpret_cast<const char*>(flags.bits().data()), flags.bits().size()});
+    all.add({reinterpret_cast<const char*>(flags.bits().data()), flags.used_octets()});
 }
 
 sha256_digest digest_of_credentials(const std::vector<credential>& credentials) {

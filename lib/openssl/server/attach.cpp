@@ -121,32 +121,7 @@ void check_policy(const server_policy& policy) {
                     "set ca_names to false");
 }
 
-policies::entry entry_of(const std::shared_ptr<attached_server>& where, server_policy policy) {
-    const sha256_digest digest = digest_of_policy(policy);
-    return {where->number, where, std::make_shared<const server_policy>(std::move(policy)), digest};
-}
-
-// Without those of SSL_CTXs that are gone.
-std::vector<policies::entry> living(std::vector<policies::entry> entries) {
-    std::erase_if(entries, [](const policies::entry& one) { return one.where.expired(); });
-    return entries;
-}
-
-std::shared_ptr<const policies> policies_of(const server_options& options, std::vector<policies::entry> entries) {
-    auto made = std::make_shared<policies>();
-    made->digest = digest_of_policies(options, entries);
-    made->refuse_early_data =
-        std::ranges::any_of(entries, [](const policies::entry& one) { return one.policy->refuse_early_data; });
-    made->entries = std::move(entries);
-    return made;
-}
-
 } // namespace
-
-const policies::entry* detail::policies::find(std::uint64_t number) const noexcept {
-    const auto found = std::ranges::lower_bound(entries, number, {}, &entry::number);
-    return found != entries.end() && found->number == number ? &*found : nullptr;
-}
 
 server::server(server_options options) : side_(std::make_shared<server_side>()) {
     check_bounds(options);
@@ -176,9 +151,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     result.warnings = warnings_of(context, policy);
 
     const auto place = std::make_shared<attached_server>(attached_server{&context, side_, numbers++});
-    auto entries = living(side_->current()->entries);
-    entries.push_back(entry_of(place, std::move(policy)));
-    auto next = policies_of(options, std::move(entries));
+    policies::entry entry(place, std::move(policy));
+    side_->make_room();
     using places = slot<SSL_CTX, std::shared_ptr<attached_server>>;
     places::keep(&context, std::make_unique<std::shared_ptr<attached_server>>(place));
     try {
@@ -196,7 +170,7 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     // does. So each has it: it never is on the wire, and nothing is registered twice.
     SSL_CTX_add_custom_ext(&context, TLSEXT_TYPE_signed_certificate_timestamp,
                            SSL_EXT_TLS_ONLY | SSL_EXT_TLS1_2_SERVER_HELLO, nullptr, nullptr, nullptr, nullptr, nullptr);
-    side_->publish(std::move(next));
+    side_->add(std::move(entry));
     side_->extensions = std::move(extensions);
     result.handle = place;
     return result;
@@ -206,8 +180,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
 std::vector<std::string> server::replace(std::vector<replacement> replacements) {
     const std::lock_guard one_at_a_time(side_->changing);
     std::vector<std::string> warnings;
-    std::vector<const attached_server*> named;
-    auto entries = living(side_->current()->entries);
+    std::vector<policies::entry> entries = side_->all();
+    std::vector<bool> named(entries.size());
     for (replacement& one : replacements) {
         const auto where = one.where.handle.lock();
         if (where == nullptr)
@@ -215,15 +189,15 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
         if (where->of != side_)
             throw error(errc::not_attached, "replace: an attachment is another server's",
                         "each server replaces its own");
-        if (std::ranges::find(named, where.get()) != named.end())
+        const auto entry = std::ranges::lower_bound(entries, where->number, {}, &policies::entry::number);
+        if (named[entry - entries.begin()])
             throw error(errc::contradiction, "replace: an attachment is named twice", "give each SSL_CTX one policy");
-        named.push_back(where.get());
+        named[entry - entries.begin()] = true;
         check_policy(one.policy);
         for (std::string& warning : warnings_of(*where->context, one.policy)) warnings.push_back(std::move(warning));
-        for (policies::entry& entry : entries)
-            if (entry.where.lock() == where) entry = entry_of(where, std::move(one.policy));
+        *entry = policies::entry(where, std::move(one.policy));
     }
-    side_->publish(policies_of(side_->options, std::move(entries)));
+    side_->set(std::move(entries));
     return warnings;
 }
 

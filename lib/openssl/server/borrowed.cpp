@@ -26,16 +26,17 @@ parameters parameters_like(const X509_VERIFY_PARAM* from) {
     return copy;
 }
 
-STACK_OF(X509_NAME) * copy_of(const STACK_OF(X509_NAME) * list) {
-    STACK_OF(X509_NAME)* copy = list != nullptr ? SSL_dup_CA_list(list) : sk_X509_NAME_new_null();
-    if (copy == nullptr) throw error(errc::openssl, "a list of CA names cannot be copied" + drain_errors());
-    return copy;
+names_handle owned(STACK_OF(X509_NAME) * list) {
+    if (list == nullptr) throw error(errc::openssl, "a list of CA names cannot be made" + drain_errors());
+    return names_handle(list);
 }
+
+names_handle empty_list() { return owned(sk_X509_NAME_new_null()); }
 
 // OpenSSL gives no way to tell an SSL's own list from its SSL_CTX's but the pointer.
 names own_list(const STACK_OF(X509_NAME) * of_ssl, const STACK_OF(X509_NAME) * of_context) {
     if (of_ssl == nullptr || of_ssl == of_context) return nullptr;
-    return {copy_of(of_ssl), free_names};
+    return owned(SSL_dup_CA_list(of_ssl));
 }
 
 // What OpenSSL does where there is no verify callback.
@@ -129,8 +130,8 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
     const names client_ca_names =
         own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
     const names ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(SSL_get_SSL_CTX(ssl)));
-    names_handle named(copy_of(request.ca_names ? request.trust.names.get() : nullptr));
-    names_handle unnamed(copy_of(nullptr));
+    names_handle named(request.ca_names ? request.trust.names->lend() : empty_list());
+    names_handle unnamed(empty_list());
     const parameters own_parameters = parameters_like(SSL_get0_param(ssl));
     const parameters plain_parameters = parameters_like(nullptr);
 
@@ -147,6 +148,7 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
     client_ca_names_ = client_ca_names;
     ca_names_ = ca_names;
     our_store_ = request.trust.store.get();
+    lender_ = request.ca_names ? request.trust.names : nullptr;
     our_client_ca_names_ = named.get();
     our_ca_names_ = unnamed.get();
     SSL_set_client_CA_list(ssl, named.release());
@@ -170,6 +172,9 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
 bool borrowed::give_back(SSL* ssl) noexcept {
     if (!asking_) return true;
     ERR_set_mark();
+    if (lender_ != nullptr && SSL_get_client_CA_list(ssl) == our_client_ca_names_)
+        lender_->take_back(SSL_get_client_CA_list(ssl));
+    lender_.reset();
     X509_STORE* store = nullptr;
     SSL_get0_verify_cert_store(ssl, &store);
     const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&

@@ -29,6 +29,7 @@ public:
         borrowed copy = *this;
         copy.passed_to_ = nullptr;
         copy.passed_twice_ = false;
+        copy.lender_.reset();
         return copy;
     }
 
@@ -104,6 +105,7 @@ private:
     std::shared_ptr<X509_STORE> store_;
     std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names_; ///< the SSL's own; null: those of the SSL_CTX
     std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;
+    std::shared_ptr<detail::ca_names> lender_;                  ///< of what is the SSL's client CA list meanwhile
     const STACK_OF(X509_NAME) * our_client_ca_names_ = nullptr; ///< compared, never followed
     const STACK_OF(X509_NAME) * our_ca_names_ = nullptr;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "events.hpp"
 
+#include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "ending.hpp"
 #include "session.hpp"
@@ -51,7 +52,13 @@ void begin(SSL* ssl, server_record* found, const attached_server* there) {
     record.early.reset();
     record.identities = {};
     if (record.now.facts.before_retry) record.now.facts.before_retry->started_anew = true;
-    const auto in_force = there != nullptr ? there->of->current() : nullptr;
+    // Without memory it is not known: nothing resumes then.
+    std::shared_ptr<const policies> in_force;
+    if (there != nullptr)
+        fence(0, [&] {
+            in_force = there->of->current();
+            return 1;
+        });
     record.put_aside.give_back_all(ssl, in_force != nullptr ? id_context_of(*in_force, *there)
                                                             : std::span<const unsigned char>());
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
-#include "../../decide/settings.hpp"
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/hash.hpp"
@@ -26,12 +25,12 @@ void set_scope(SSL* ssl, const sha256_digest& scope) {
 // When a chain verified at `from` has to be verified again.
 std::int64_t deadline_of(const STACK_OF(X509) * chain, std::int64_t from, std::chrono::seconds most) {
     std::int64_t left = most.count();
+    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(
+        ASN1_TIME_set(nullptr, static_cast<std::time_t>(from)));
     for (int i = 0; i < sk_X509_num(chain); ++i) {
         int days = 0;
         int seconds = 0;
         const ASN1_TIME* end = X509_get0_notAfter(sk_X509_value(chain, i));
-        const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(
-            ASN1_TIME_set(nullptr, static_cast<std::time_t>(from)));
         if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), end) != 1)
             throw error(errc::openssl, "the end of a certificate cannot be read" + drain_errors());
         left = std::min(left, std::int64_t{days} * 86400 + seconds);
@@ -53,22 +52,6 @@ bool stateful(const SSL* ssl) noexcept {
 }
 
 } // namespace
-
-static void add_to(hash& all, const trust& agents) { all.add(agents.digest()); }
-static void add_to(hash& all, const client_auth& auth) { all.settings(auth.all()); }
-
-sha256_digest digest_of_policy(const server_policy& policy) {
-    return hash("libreqauth policy 2").settings(policy).end();
-}
-
-sha256_digest digest_of_policies(const server_options& options, const std::vector<policies::entry>& entries) {
-    std::vector<sha256_digest> digests;
-    for (const policies::entry& entry : entries) digests.push_back(entry.digest);
-    std::ranges::sort(digests);
-    hash all("libreqauth policies 2");
-    add_to(all.settings(options), digests);
-    return all.end();
-}
 
 //= TLS-2
 sha256_digest scope_of(const considered& hello) {

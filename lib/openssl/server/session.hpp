@@ -17,13 +17,6 @@
 
 namespace reqauth::detail {
 
-/// digest_of_policy is over everything in a policy that decides about a client.
-[[nodiscard]] sha256_digest digest_of_policy(const server_policy& policy);
-
-/// digest_of_policies is over the policies in any order, and the options that decide.
-[[nodiscard]] sha256_digest digest_of_policies(const server_options& options,
-                                               const std::vector<policies::entry>& entries);
-
 /// scope_of is what a session made or presented under such a ClientHello belongs to: server name (letter
 /// case does not count, absent is not empty), flag offered, the predicate's answer, the policy of the SSL_CTX at
 /// which it arrives, and all policies (TLS-2, SEC-5). Throws error{openssl}.

@@ -40,11 +40,17 @@ struct policies {
         std::uint64_t number; ///< of the SSL_CTX
         std::weak_ptr<attached_server> where;
         std::shared_ptr<const server_policy> policy;
-        sha256_digest digest;
+        sha256_digest digest; ///< over everything in it that decides about a client
+
+        /// Throws error{openssl}, std::bad_alloc.
+        entry(const std::shared_ptr<attached_server>& there, server_policy what);
     };
-    std::vector<entry> entries;     ///< in the order of their numbers
-    sha256_digest digest{};         ///< over all of them and the options: the same on each node of a fleet
+    std::vector<entry> entries; ///< in the order of their numbers
+    sha256_digest digest{};     ///< over all of them in any order, and the options: the same on each node of a fleet
     bool refuse_early_data = false; ///< one of them says so
+
+    /// Leaves out those whose SSL_CTX is gone. Throws error{openssl}, std::bad_alloc.
+    policies(const server_options& options, std::vector<entry> all);
 
     /// find gives the policy of an SSL_CTX: null where it was attached later.
     [[nodiscard]] const entry* find(std::uint64_t number) const noexcept;
@@ -55,18 +61,23 @@ struct server_side {
     std::mutex changing;                                   ///< attach and replace, one at a time
     std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours
 
-    [[nodiscard]] std::shared_ptr<const policies> current() const {
-        const std::lock_guard lock(reading_);
-        return current_;
-    }
-    void publish(std::shared_ptr<const policies> next) {
-        const std::lock_guard lock(reading_);
-        current_.swap(next);
-    }
+    /// current gives the policies in force. The first to ask after attach makes them, since thousands of SSL_CTXs may be
+    /// attached one after another. Throws as policies does.
+    [[nodiscard]] std::shared_ptr<const policies> current();
+
+    // While `changing` is held.
+    /// all gives what there is, also of SSL_CTXs that are gone.
+    [[nodiscard]] const std::vector<policies::entry>& all() const noexcept { return entries_; }
+    /// make_room has the next add succeed. Throws std::bad_alloc.
+    void make_room();
+    void add(policies::entry entry) noexcept;
+    /// set replaces all. Throws as policies does, and then nothing has changed.
+    void set(std::vector<policies::entry> entries);
 
 private:
-    mutable std::mutex reading_; ///< held for a reference count only
-    std::shared_ptr<const policies> current_ = std::make_shared<const policies>();
+    std::mutex reading_; ///< held for a reference count, or while `made_` is made
+    std::vector<policies::entry> entries_;
+    std::shared_ptr<const policies> made_; ///< of them; null where it has yet to be made
 };
 
 } // namespace reqauth::detail

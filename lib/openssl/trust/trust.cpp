@@ -166,7 +166,7 @@ void describe_anchors(trust_store& trust, const std::vector<std::shared_ptr<X509
         }
         trust.names_octets += 2 + subject.size();
     }
-    trust.names = std::move(names);
+    trust.names = std::make_shared<ca_names>(std::move(names));
 }
 
 // Adds what is in `trust` to its X509_STORE, each of which is there once.

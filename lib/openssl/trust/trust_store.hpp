@@ -3,6 +3,7 @@
 
 #include "../../describe.hpp"
 #include "../base/handle.hpp"
+#include "ca_names.hpp"
 
 #include <reqauth/trust.hpp>
 
@@ -62,9 +63,9 @@ template <> inline constexpr auto description<trust_settings> = described<trust_
 
 /// trust_store is what stands behind a reqauth::trust, with what follows from its settings. Never changed once made.
 struct trust_store : trust_settings {
-    std::shared_ptr<X509_STORE> store;          ///< with all of it but the pins
-    std::shared_ptr<STACK_OF(X509_NAME)> names; ///< the anchors' subjects, for certificate_authorities
-    std::size_t names_octets = 0;               ///< as long as those are on the wire
+    std::shared_ptr<X509_STORE> store; ///< with all of it but the pins
+    std::shared_ptr<ca_names> names;   ///< the anchors' subjects
+    std::size_t names_octets = 0;      ///< as long as those are on the wire
     std::array<std::uint8_t, 32> digest{};
     X509_STORE_CTX_verify_fn verify = nullptr; ///< how OpenSSL checks signatures and times, by itself
 
