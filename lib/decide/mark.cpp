@@ -7,32 +7,37 @@ namespace reqauth::detail {
 
 namespace {
 
-constexpr std::array<std::uint8_t, 8> version{'r', 'e', 'q', 'a', 'u', 't', 'h', 1};
+constexpr std::array<std::uint8_t, 4> version{'r', 'q', 'a', 2};
 
 } // namespace
 
+mark::mark(const sha256_digest& scope, const sha256_digest& policy, const sha256_digest& leaf_digest,
+           std::int64_t until) noexcept
+    : leaf(), under(), deadline(until) {
+    std::copy_n(leaf_digest.begin(), leaf.size(), leaf.begin());
+    // Both are SHA-256 over lists with different tags: only by chance have two pairs the same difference.
+    for (std::size_t i = 0; i < under.size(); ++i) under[i] = static_cast<std::uint8_t>(scope[i] ^ policy[i]);
+}
+
 std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept {
     std::array<std::uint8_t, mark_octets> octets{};
-    auto at = std::copy(version.begin(), version.end(), octets.begin());
-    for (const sha256_digest* part : {&what.scope, &what.policy, &what.leaf})
-        at = std::copy(part->begin(), part->end(), at);
+    auto at = std::ranges::copy(version, octets.begin()).out;
+    at = std::ranges::copy(what.leaf, at).out;
+    at = std::ranges::copy(what.under, at).out;
+    // After 2106 it reads as long ago, and nothing resumes.
     const auto deadline = static_cast<std::uint64_t>(what.deadline);
-    for (int shift = 56; shift >= 0; shift -= 8) *at++ = static_cast<std::uint8_t>(deadline >> shift);
+    for (int shift = 24; shift >= 0; shift -= 8) *at++ = static_cast<std::uint8_t>(deadline >> shift);
     return octets;
 }
 
 std::optional<mark> read_mark(std::span<const std::uint8_t> octets) noexcept {
     if (octets.size() != mark_octets || !std::equal(version.begin(), version.end(), octets.begin()))
         return std::nullopt;
-    mark found{};
+    mark found({}, {}, {}, 0);
     auto at = octets.begin() + version.size();
-    for (sha256_digest* part : {&found.scope, &found.policy, &found.leaf}) {
-        std::copy_n(at, part->size(), part->begin());
-        at += static_cast<std::ptrdiff_t>(part->size());
-    }
-    std::uint64_t deadline = 0;
-    for (; at != octets.end(); ++at) deadline = deadline << 8U | *at;
-    found.deadline = static_cast<std::int64_t>(deadline);
+    at = std::ranges::copy_n(at, found.leaf.size(), found.leaf.begin()).in;
+    at = std::ranges::copy_n(at, found.under.size(), found.under.begin()).in;
+    for (; at != octets.end(); ++at) found.deadline = found.deadline << 8U | *at;
     return found;
 }
 
@@ -40,7 +45,7 @@ std::optional<mark> read_mark(std::span<const std::uint8_t> octets) noexcept {
 //= TLS-2
 bool vouches(const std::optional<mark>& found, const sha256_digest& scope, const sha256_digest& policy,
              const sha256_digest& leaf, std::int64_t now) noexcept {
-    return found && found->scope == scope && found->policy == policy && found->leaf == leaf && now < found->deadline;
+    return found && *found == mark(scope, policy, leaf, found->deadline) && now < found->deadline;
 }
 
 } // namespace reqauth::detail

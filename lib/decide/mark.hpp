@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What vouches for a session: the mark that a verified agent's session carries in its ticket.
+// What vouches for a session: the mark that a verified agent's session carries in its ticket. Each of its octets is sent in
+// each ticket.
 
 #include <array>
 #include <cstdint>
@@ -14,16 +15,19 @@ using sha256_digest = std::array<std::uint8_t, 32>;
 
 /// mark says who was verified, under what, and until when that may be relied on.
 struct mark {
-    sha256_digest scope;   ///< of the ClientHello under which the session was made
-    sha256_digest policy;  ///< the policy that decided
-    sha256_digest leaf;    ///< SHA-256 of the certificate that was verified
+    std::array<std::uint8_t, 16> leaf;  ///< of the certificate that was verified
+    std::array<std::uint8_t, 24> under; ///< of the ClientHello's scope and the policy that decided
     std::int64_t deadline; ///< seconds since 1970: counted from that verification, whatever was renewed since
+
+    /// `leaf` is SHA-256 of the certificate; `scope` that of the ClientHello under which the session was made.
+    mark(const sha256_digest& scope, const sha256_digest& policy, const sha256_digest& leaf,
+         std::int64_t deadline) noexcept;
 
     friend bool operator==(const mark&, const mark&) = default;
 };
 
-/// written is a mark as the session's ticket application data: a version tag, the digests, the deadline.
-inline constexpr std::size_t mark_octets = 8 + 3 * 32 + 8;
+/// write gives a mark as the session's ticket application data: a version tag, leaf, under, and the deadline's low 32 bits.
+inline constexpr std::size_t mark_octets = 4 + 16 + 24 + 4;
 [[nodiscard]] std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept;
 
 /// read_mark gives nothing for octets that are not a mark of this version.

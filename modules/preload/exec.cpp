@@ -98,11 +98,18 @@ int noted_slot() {
 /// own_mark is for an agent's session that libreqauth gives none, since it vouches for nobody by it.
 /// The leaf stands where it does in the library's.
 struct own_mark {
-    std::array<char, leaf_in_mark> begins{"reqauth-exec"};
-    std::array<unsigned char, leaf_octets> leaf{}; ///< SHA-256 of the certificate
+    std::array<char, leaf_in_mark> begins{'r', 'q', 'x', 2};
+    std::array<unsigned char, leaf_octets> leaf{}; ///< the beginning of SHA-256 of the certificate
     std::array<char, mark_octets - leaf_in_mark - leaf_octets> nothing{};
 };
 static_assert(sizeof(own_mark) == mark_octets);
+
+bool digest(const X509& certificate, std::array<unsigned char, leaf_octets>& begins) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> all{};
+    if (X509_digest(&certificate, EVP_sha256(), all.data(), nullptr) != 1) return false;
+    std::copy_n(all.begin(), begins.size(), begins.begin());
+    return true;
+}
 
 struct context_freed {
     void operator()(SSL_CTX* context) const noexcept { SSL_CTX_free(context); }
@@ -173,7 +180,7 @@ bool mark_session(SSL* ssl, X509_STORE_CTX* verification) {
     if (is_agents_session(session)) return true;
     own_mark mark;
     const X509* leaf = X509_STORE_CTX_get0_cert(verification);
-    return (leaf == nullptr || X509_digest(leaf, EVP_sha256(), mark.leaf.data(), nullptr) == 1) &&
+    return (leaf == nullptr || digest(*leaf, mark.leaf)) &&
            SSL_SESSION_set1_ticket_appdata(session, &mark, sizeof mark) == 1;
 }
 
@@ -305,8 +312,8 @@ bool hides_session(const SSL_SESSION* session) {
     const own_mark* mark = mark_of(session);
     if (mark == nullptr) return false;
     const X509* peer = SSL_SESSION_get0_peer(const_cast<SSL_SESSION*>(session)); // NOLINT
-    std::array<unsigned char, leaf_octets> digest{};
-    return peer == nullptr || X509_digest(peer, EVP_sha256(), digest.data(), nullptr) != 1 || digest == mark->leaf;
+    std::array<unsigned char, leaf_octets> now{};
+    return peer == nullptr || !digest(*peer, now) || now == mark->leaf;
 }
 
 bool hides(const SSL* ssl) {

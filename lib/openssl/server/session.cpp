@@ -112,10 +112,7 @@ void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * c
     const std::int64_t deadline = deadline_of(chain, now(), most);
     if (most.count() == 0 || left_until(deadline) == 0) return;
     const sha256_digest& scope = record.now.facts.hello->scope;
-    const auto octets = write({.scope = scope,
-                               .policy = record.now.decided_by->digest,
-                               .leaf = record.now.facts.witness.leaf,
-                               .deadline = deadline});
+    const auto octets = write({scope, record.now.decided_by->digest, record.now.facts.witness.leaf, deadline});
     if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
         throw error(errc::openssl, "the session cannot be marked");
     set_scope(ssl, scope);
