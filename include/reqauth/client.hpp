@@ -220,6 +220,23 @@ struct client_policy {
 /// name and port: two connections with equal scopes may serve for each other. SHA-256 over what makes a difference.
 using client_scope = std::array<std::uint8_t, 32>;
 
+/// client_counters is what became of handshakes. Each is counted once, when it has ended: well, or in a fatal alert.
+struct client_counters {
+    std::uint64_t handshakes = 0;
+    std::uint64_t offered = 0;      ///< with the flag
+    std::uint64_t asked = 0;        ///< in which a certificate was asked for,
+    std::uint64_t acknowledged = 0; ///< because of the flag
+    std::uint64_t presented = 0;    ///< in which the flag's credential went out
+    std::uint64_t verified = 0;     ///< whose server's certificate was verified
+    std::uint64_t resumed = 0;      ///< that resumed a session
+    std::uint64_t refused = 0;      ///< whose certificate was refused, as `judged` says; also after their end
+    /// Why they did not have the flag, by `withheld`, and why the credential stayed here, by `unproven`.
+    std::array<std::uint64_t, 4> withheld{};
+    std::array<std::uint64_t, 4> unproven{};
+    /// Of servers' certificates, by X509_V_ERR_ value. The last is for all that are larger.
+    std::array<std::uint64_t, 128> verify_errors{};
+};
+
 /// client offers the flag on SSL_CTXs and answers what comes of it.
 ///
 /// Sessions made by an attached SSL_CTX carry its scope as a mark (ticket application data), which survives
@@ -277,6 +294,9 @@ public:
     /// what has changed. Says whether something had. A pair of which one half is written
     /// already is an error like any other that loading throws: the old credentials stay, and the next reload tries again.
     bool reload();
+
+    /// counters gives what became of the handshakes on all SSL_CTXs and copies of this client. Any thread.
+    [[nodiscard]] client_counters counters() const noexcept;
 
     client(const client&) noexcept;
     client(client&&) noexcept;

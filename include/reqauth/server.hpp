@@ -6,8 +6,10 @@
 #include <reqauth/peer.hpp>
 #include <reqauth/trust.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -193,6 +195,23 @@ struct replacement {
     server_policy policy;
 };
 
+/// server_counters is what became of handshakes. Each is counted once, when it has ended: well, in a fatal alert, or, where
+/// the client had offered the flag, with its SSL. `verified` and all of `reasons` make `handshakes`.
+struct server_counters {
+    std::uint64_t handshakes = 0; ///< of all clients: those without the flag too, unless their info callback is hidden
+    std::uint64_t offered = 0;    ///< whose client offered the flag; it may have been ignored
+    std::uint64_t asked = 0;      ///< of these, with a CertificateRequest
+    std::uint64_t acknowledged = 0; ///< that said that it came because of the flag
+    std::uint64_t verified = 0;     ///< by which a flagged_peer came in
+    std::uint64_t resumed = 0;      ///< and resumed an earlier one's session
+    std::uint64_t refused = 0;      ///< of `offered`, those that the server ended with a fatal alert
+    /// Why there was no flagged_peer, by `reason`. Of a handshake that ended badly: `invalid`, `empty` or `not_vouched`
+    /// where the server refused it for that, else `handshake_unfinished`.
+    std::array<std::uint64_t, 7> reasons{};
+    /// Of `invalid`, by X509_V_ERR_ value. The last is for all that are larger.
+    std::array<std::uint64_t, 128> verify_errors{};
+};
+
 /// server answers the flag on the SSL_CTXs of one listener: all those between which it can switch,
 /// by server name or otherwise, belong to one server (SEC-5).
 ///
@@ -204,8 +223,8 @@ public:
     explicit server(server_options options = {});
 
     /// attach makes `context` answer the flag as `policy` says. It registers the extension, and type 18 where no
-    /// serverinfo has it, and takes the psk_find_session slot; everything else of `context` stays as it is. It reads the
-    /// SSL_CTX's certificate, extensions and trust, so it comes after those are there.
+    /// serverinfo has it, takes the psk_find_session slot, and wraps the info callback; everything else of `context` stays
+    /// as it is. It reads the SSL_CTX's certificate, extensions and trust, so it comes after those are there.
     ///
     /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or no certificate
     /// with its key that TLS 1.3 can use), already_attached, extension_taken, unequal_extensions,
@@ -222,6 +241,14 @@ public:
     /// Gives warnings as attach does. Throws error as attach does for a policy; not_attached where an SSL_CTX is gone or
     /// is not of this server, contradiction where it is named twice. Then everything stays as it was.
     std::vector<std::string> replace(std::vector<replacement> replacements);
+
+    /// counters gives what became of the handshakes on all SSL_CTXs of this server, those that are gone too. Any thread.
+    [[nodiscard]] server_counters counters() const noexcept;
+
+    /// count_into has the handshakes of an SSL_CTX counted in `memory`, too, as in one that several processes share. To be
+    /// called before its first handshake. `memory` must outlive the SSL_CTX and its SSLs, and is read by
+    /// std::atomic_ref. Throws error{not_attached} where the SSL_CTX is gone.
+    static void count_into(const attachment& where, server_counters& memory);
 
     server(server&&) noexcept;
     server& operator=(server&&) noexcept;

@@ -26,7 +26,8 @@ struct client_facts {
     bool presented = false;                                  ///< the flag's credential
     reqauth::unproven unproven = reqauth::unproven::nothing; ///< why it was not
     bool ticket = false;                                     ///< a NewSessionTicket came, and was told of
-    std::optional<std::uint8_t> alert;                       ///< the fatal alert that came
+    bool counted = false;
+    std::optional<std::uint8_t> alert; ///< the fatal alert that came
     flag_set server_flags;
 };
 

@@ -424,6 +424,15 @@ BREAKS = [
     ("spends anew on each PSK identity what a ClientHello costs once", [
         (HELLO, "known != nullptr && known->identities.next == identity)", "known != nullptr && identity == nullptr)"),
     ]),
+    ("counters without the handshakes that were refused", [
+        ("lib/openssl/server/events.cpp", "if (pending && failed)", "if (pending && failed && event == 0)"),
+    ]),
+    ("counters have a HelloRetryRequest as a handshake of its own", [
+        (HELLO, "if (!retried) broken_off(ssl, earlier);", "broken_off(ssl, earlier);"),
+    ]),
+    ("counters take a resumed session for one that was asked for anew", [
+        ("lib/openssl/server/ending.cpp", "how.resumed = !how.other && found.resumed;", ""),
+    ]),
     ("spends on a server name that OpenSSL does not take", [
         (HELLO, "body.size() > before_name + TLSEXT_MAXLEN_host_name ||", ""),
     ]),

@@ -99,6 +99,9 @@ TEST_CASE("both sides / many threads attach and shake / one server, one client, 
         });
     for (auto& each : workers) each.join();
     CHECK(good == 20);
+    CHECK(listener.counters().handshakes == 20);
+    CHECK(listener.counters().verified == 20);
+    CHECK(crawler.counters().presented == 20);
 }
 
 TEST_CASE(

@@ -27,7 +27,8 @@ inline int set_ex_data(X509_STORE* owner, int index, void* kept) noexcept {
     return X509_STORE_set_ex_data(owner, index, kept);
 }
 
-/// slot keeps one Kept with an Owner, which frees it. SSL_dup takes along what Kept::for_duplicate gives, if there is one.
+/// slot keeps one Kept with an Owner, which frees it, after Kept::owner_ends, if there is one. SSL_dup takes along what
+/// Kept::for_duplicate gives, if there is one.
 template <class Owner, class Kept> class slot {
 public:
     /// of gives what is kept: null where nothing is.
@@ -49,7 +50,11 @@ public:
     }
 
 private:
-    static void free_kept(void*, void* kept, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<Kept*>(kept); }
+    static void free_kept(void* owner, void* kept, CRYPTO_EX_DATA*, int, long, void*) {
+        const std::unique_ptr<Kept> ends(static_cast<Kept*>(kept));
+        if constexpr (requires { ends->owner_ends(static_cast<Owner*>(owner)); })
+            if (ends != nullptr) ends->owner_ends(static_cast<Owner*>(owner));
+    }
 
     static int duplicate(CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** kept, int, long, void*) {
         const auto* from = static_cast<const Kept*>(*kept);

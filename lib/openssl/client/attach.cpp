@@ -2,6 +2,7 @@
 #include <reqauth/client.hpp>
 
 #include "../../decide/settings.hpp"
+#include "../base/counting.hpp"
 #include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "handshake.hpp"
@@ -163,6 +164,8 @@ bool client::reload() {
     state_->side->publish(std::move(after));
     return true;
 }
+
+client_counters client::counters() const noexcept { return now_in(state_->side->counters); }
 
 client::client(const client&) noexcept = default;
 client::client(client&&) noexcept = default;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handshake.hpp"
 
+#include "../base/counting.hpp"
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "no_prompt.hpp"
@@ -136,6 +137,24 @@ void tell(const SSL* ssl, const attached_client& there) {
     if (there.of->policy.observe) there.of->policy.observe(*ssl, client_outcome_of(*ssl));
 }
 
+// Once a handshake.
+void count_ended(const SSL* ssl, const attached_client& there, client_record& record) {
+    if (std::exchange(record.facts.counted, true)) return;
+    client_counters& to = there.of->counters;
+    const client_outcome outcome = client_outcome_of(*ssl);
+    const auto verified = static_cast<std::size_t>(SSL_get_verify_result(ssl));
+    count(to.handshakes);
+    count(to.offered, outcome.offered);
+    count(to.asked, outcome.requested);
+    count(to.acknowledged, outcome.acknowledged);
+    count(to.presented, outcome.sent == client_outcome::answer::flag);
+    count(to.verified, verified == X509_V_OK && SSL_get0_peer_certificate(ssl) != nullptr);
+    count(to.resumed, outcome.resumed);
+    count(to.withheld.at(static_cast<std::size_t>(outcome.withheld)), outcome.withheld != withheld::nothing);
+    count(to.unproven.at(static_cast<std::size_t>(outcome.unproven)), outcome.unproven != unproven::nothing);
+    count(to.verify_errors.at(std::min(verified, to.verify_errors.size() - 1)), verified != X509_V_OK);
+}
+
 void note(SSL* ssl, const attached_client& there, int event, int value) {
     const bool fatal = (event & SSL_CB_ALERT) != 0 && value >> 8 == SSL3_AL_FATAL;
     if (event == SSL_CB_HANDSHAKE_START) {
@@ -148,6 +167,7 @@ void note(SSL* ssl, const attached_client& there, int event, int value) {
         answer_is_out(ssl, record);
         if (session != nullptr && SSL_session_reused(ssl) != 1 && record.scope && !scope_in(*session))
             mark_session(*session, *record.scope);
+        count_ended(ssl, there, record);
         tell(ssl, there);
     } else if (event == SSL_CB_CONNECT_EXIT && after_handshake(ssl)) {
         // A message after the handshake was read. The first ticket says that the server has judged.
@@ -159,7 +179,11 @@ void note(SSL* ssl, const attached_client& there, int event, int value) {
         tell(ssl, there);
     } else if (fatal) {
         client_record& record = record_of(ssl);
-        if (event == SSL_CB_READ_ALERT) record.facts.alert = static_cast<std::uint8_t>(value & 0xff);
+        if (event == SSL_CB_READ_ALERT) {
+            record.facts.alert = static_cast<std::uint8_t>(value & 0xff);
+            count(there.of->counters.refused, client_outcome_of(*ssl).judged == client_outcome::verdict::refused);
+        }
+        count_ended(ssl, there, record);
         // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
         if (event == SSL_CB_WRITE_ALERT) answer_is_out(ssl, record);
         tell(ssl, there);

@@ -29,6 +29,7 @@ struct credential_set {
 /// client_side is one client: its policy, and its credentials as they are now.
 struct client_side {
     client_policy policy; ///< but for the credentials
+    mutable client_counters counters;
 
     [[nodiscard]] std::shared_ptr<const credential_set> current() const {
         const std::lock_guard lock(guard_);

@@ -2,6 +2,7 @@
 #include <reqauth/server.hpp>
 
 #include "../../decide/settings.hpp"
+#include "../base/counting.hpp"
 #include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "../trust/trust_store.hpp"
@@ -161,10 +162,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
         places::drop(&context);
         throw;
     }
-    if (options.observe) {
-        place->info = SSL_CTX_get_info_callback(&context);
-        SSL_CTX_set_info_callback(&context, on_server_event);
-    }
+    place->info = SSL_CTX_get_info_callback(&context);
+    SSL_CTX_set_info_callback(&context, on_server_event);
     SSL_CTX_set_psk_find_session_callback(&context, find_session);
     // The one type that OpenSSL also knows itself, so that nothing tells whether the server has it, as serverinfo with SCTs
     // does. So each has it: it never is on the wire, and nothing is registered twice.
@@ -199,6 +198,15 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
     }
     side_->set(std::move(entries));
     return warnings;
+}
+
+server_counters server::counters() const noexcept { return now_in(side_->counters); }
+
+void server::count_into(const attachment& where, server_counters& memory) {
+    const auto there = where.handle.lock();
+    if (there == nullptr)
+        throw error(errc::not_attached, "count_into: the SSL_CTX of an attachment is gone", "leave it out");
+    there->counters = &memory;
 }
 
 server::server(server&&) noexcept = default;

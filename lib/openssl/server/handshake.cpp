@@ -95,6 +95,7 @@ void acknowledge(SSL* ssl, flag_set& out) {
         record->put_aside.stop_tickets(ssl);
         return;
     }
+    record->now.to_count.asked = true;
     if (!record->put_aside.asking()) return;
     // Settings of a handshake that is over must not decide this one: fail closed.
     if (record->now.facts.server_random != server_random_of(ssl) || record->now.decided_by == nullptr)
@@ -102,6 +103,7 @@ void acknowledge(SSL* ssl, flag_set& out) {
     //= RCA-2
     //= RCA-8
     out.insert(record->now.hello->of->options.flag);
+    record->now.to_count.acknowledged = true;
 }
 
 // Runs before a HelloRetryRequest. The second ClientHello decides; the first is kept for comparison only (TLS-1), and
@@ -113,6 +115,7 @@ void forget_first_hello(SSL* ssl) {
     server_record::handshake first = std::exchange(record->now, {});
     record->now.facts.before_retry = first.facts.hello;
     record->now.hello = std::move(first.hello);
+    record->now.to_count = first.to_count;
     const attached_server* there = attached_server::on(ssl);
     if (there != nullptr) record->put_aside.start_over(ssl, id_context_of(*there->of->current(), *there));
 }

@@ -4,6 +4,7 @@
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/hash.hpp"
+#include "ending.hpp"
 #include "events.hpp"
 #include "session.hpp"
 
@@ -119,15 +120,18 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
     const server_record::handshake earlier = std::exchange(record.now, {});
     const auto& before = earlier.facts.before_retry;
     const bool same = before && before->client_random == said.client_random;
-    if (before && (same ? before->flags != flags : !before->started_anew)) {
+    const bool retried = before && (same || !before->started_anew);
+    const attached_server* there = attached_server::on(ssl);
+    if (!retried) broken_off(ssl, earlier);
+    record.now.to_count.offered = there != nullptr && flags.contains(there->of->options.flag);
+    if (retried && !(same && before->flags == flags)) {
         raise("tls_flags, or the Random, differ between the two ClientHellos around HelloRetryRequest (TLS-1)");
         return SSL_AD_ILLEGAL_PARAMETER;
     }
     const auto early = std::exchange(record.early, nullptr);
     const identity_walk identities = std::exchange(record.identities, {});
-    const attached_server* there = attached_server::on(ssl);
     std::shared_ptr<const considered> found;
-    if (there != nullptr && flags.contains(there->of->options.flag)) {
+    if (record.now.to_count.offered) {
         // OpenSSL has parsed its own extensions by now.
         const char* text = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
         std::optional<std::string> name;

@@ -3,9 +3,6 @@
 
 #include "../../decide/mark.hpp"
 #include "../../decide/outcome.hpp"
-#include "../base/fence.hpp"
-#include "../base/handshake.hpp"
-#include "../base/pem.hpp"
 #include "ending.hpp"
 #include "identity.hpp"
 
@@ -23,15 +20,6 @@ struct peer_maker {
 
 namespace {
 
-// A leaf that cannot be digested is none that was witnessed: its digest stays zero.
-std::array<std::uint8_t, 32> digest_of(const X509* leaf) noexcept {
-    try {
-        return leaf != nullptr ? sha256(*leaf) : std::array<std::uint8_t, 32>{};
-    } catch (const std::exception&) {
-        return {};
-    }
-}
-
 const server_facts* facts_of(const SSL& ssl) noexcept {
     server_record* record = server_record::on(&ssl);
     if (record == nullptr) return nullptr;
@@ -39,27 +27,6 @@ const server_facts* facts_of(const SSL& ssl) noexcept {
     if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
         handshake_done(const_cast<SSL*>(&ssl), *record); // NOLINT: an info callback over ours may have kept it from us
     return &record->now.facts;
-}
-
-// A client that was asked may have shown a raw public key (RFC 7250), if the application takes those.
-bool has_raw_key(const SSL& ssl) noexcept {
-#if OPENSSL_VERSION_NUMBER >= 0x30200000L
-    return SSL_get0_peer_rpk(&ssl) != nullptr;
-#else
-    (void)ssl;
-    return false;
-#endif
-}
-
-findings findings_of(const SSL& ssl, const server_facts* facts) noexcept {
-    const X509* leaf = SSL_get0_peer_certificate(&ssl);
-    return {.server = SSL_is_server(&ssl) == 1,
-            .finished = SSL_is_init_finished(&ssl) == 1,
-            .resumed = SSL_session_reused(&ssl) == 1,
-            .client_random = client_random_of(&ssl),
-            .server_random = server_random_of(&ssl),
-            .certificate = leaf != nullptr || has_raw_key(ssl),
-            .leaf = digest_of(facts != nullptr && facts->witness.held ? leaf : nullptr)};
 }
 
 } // namespace

@@ -38,6 +38,13 @@ struct identity_walk {
     bool unflagged = false;             ///< the ClientHello was found to have no flag
 };
 
+/// pending is what is to be counted of a handshake when it has ended. Nothing where that was done, or nobody offered the flag.
+struct pending {
+    bool offered = false;
+    bool asked = false;
+    bool acknowledged = false;
+};
+
 /// server_record is what is kept of one SSL.
 struct server_record {
     /// What belongs to one handshake, from its ClientHello on. Begun anew as a whole.
@@ -50,6 +57,7 @@ struct server_record {
         std::int64_t deadline = 0; ///< until when its session may be relied on, where it is a verified agent's; else 0
         certificates_handle chain; ///< that the witness saw verified
         bool verified_apart = false;
+        pending to_count;
     };
     handshake now;
 
@@ -66,6 +74,9 @@ struct server_record {
         if (server_record* there = on(ssl)) return *there;
         return slot<SSL, server_record>::keep(ssl, std::make_unique<server_record>());
     }
+
+    /// owner_ends is called as the SSL is freed.
+    void owner_ends(const SSL* ssl) noexcept;
 
     /// handshake_over lets go of what only a handshake needs.
     void handshake_over() noexcept {

@@ -22,8 +22,9 @@ struct attached_server {
     SSL_CTX* context; ///< not owned: it owns this
     std::shared_ptr<server_side> of;
     std::uint64_t number; ///< no other SSL_CTX ever has it
-    /// The application's info callback, where ours is in its place.
+    /// The application's info callback: ours is in its place.
     void (*info)(const SSL*, int, int) = nullptr;
+    server_counters* counters = nullptr; ///< the application's, beside those of the server
 
     /// on finds it: null where no server is attached.
     [[nodiscard]] static const attached_server* on(const SSL_CTX* context) noexcept {
@@ -58,6 +59,7 @@ struct policies {
 
 struct server_side {
     server_options options;
+    server_counters counters;
     std::mutex changing;                                   ///< attach and replace, one at a time
     std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours
 
