@@ -101,9 +101,9 @@ struct other_peer {
 /// peer is what a connection turned out to be.
 using peer = std::variant<flagged_peer, other_peer>;
 
-/// peer_of says who is at the other end of a server's connection. It asks again each time: call it
-/// once the handshake has ended, in a thread that may use `ssl`. Allocates only for a flagged_peer;
-/// throws std::bad_alloc, and nothing else.
+/// peer_of says who is at the other end of a server's connection. Call it once the handshake has ended, in a thread that may
+/// use `ssl`. It judges anew at each call, and reads the certificate at the first. That allocates for a flagged_peer, and may
+/// throw std::bad_alloc; nothing else is thrown.
 [[nodiscard]] REQAUTH_EXPORT peer peer_of(const SSL& ssl);
 
 /// refusal is a server's handshake that ended in a fatal alert.

@@ -170,6 +170,11 @@ struct server_options {
     /// of each connection. Only needed where attach refuses an SSL_CTX over its certificate
     /// (unsuitable_context): OpenSSL has no getter for those callbacks.
     bool certificate_is_chosen_by_callback = false;
+
+    /// On SSL_CTXs after the first, attach looks for custom extensions with the types that the first has, and those below
+    /// 256, alone. Default: for all 65,536, which takes a millisecond or two each: OpenSSL has no getter. Danger: where one
+    /// has more of them than another, OpenSSL overruns memory when it switches between the two (unequal_extensions).
+    bool assigned_extensions_alone = false;
 };
 
 namespace detail {

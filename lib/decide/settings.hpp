@@ -34,7 +34,8 @@ template <> inline constexpr auto description<server_options> = described<server
     setting("label", &server_options::label), setting("flag", &server_options::flag, flag_bounds),
     setting("extension", &server_options::extension),
     apart("chained_psk_find_session", &server_options::chained_psk_find_session),
-    apart("certificate_is_chosen_by_callback", &server_options::certificate_is_chosen_by_callback));
+    apart("certificate_is_chosen_by_callback", &server_options::certificate_is_chosen_by_callback),
+    apart("assigned_extensions_alone", &server_options::assigned_extensions_alone));
 
 template <> inline constexpr auto description<client_policy> = described<client_policy>(
     apart("credential", &client_policy::credential), // a digest of their own: they can be replaced

@@ -5,6 +5,7 @@
 #include <reqauth/peer.hpp>
 #include <reqauth/server.hpp>
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -266,6 +267,9 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
         // variables come from a callback.
         options.certificate_is_chosen_by_callback = true;
         options.observe = observe;
+        // nginx itself registers none; ssl_conf_command may, with any type (ServerInfoFile).
+        options.assigned_extensions_alone =
+            std::ranges::all_of(group, [](const host* one) { return one->ssl->conf_commands == nullptr; });
         server.emplace(std::move(options));
     } catch (const reqauth::error& failed) {
         throw wrong{first->at(row("extension")), std::string("reqauth_extension: ") + failed.what()};

@@ -229,18 +229,25 @@ TEST_CASE("server / peer_of, each allocation fails -> all of the agent, or nothi
           "[handshake][attack][SEC-2]") {
     const auto server = attached_server(asking_three());
     const auto client = client_of_three(three().agent);
-    pair both(*server, *client->context);
-    REQUIRE(both.shake());
-    REQUIRE(whole_or_none(reqauth::peer_of(*both.server.ssl)) == "whole");
     std::size_t none = 0;
+    std::optional<pair> both;
     const std::size_t many = for_each_allocation([&] {
+        both.emplace(*server, *client->context);
+        REQUIRE(both->shake());
         std::optional<reqauth::peer> who;
-        if (none_thrown([&] { who = reqauth::peer_of(*both.server.ssl); })) CHECK(whole_or_none(*who) != "a part");
+        if (none_thrown([&] { who = reqauth::peer_of(*both->server.ssl); })) CHECK(whole_or_none(*who) != "a part");
         if (!who || whole_or_none(*who) == "none") ++none;
+        CHECK(whole_or_none(reqauth::peer_of(*both->server.ssl)) == "whole");
     });
     CHECK(many > 20);
     CHECK(none > 20);
-    CHECK(whole_or_none(reqauth::peer_of(*both.server.ssl)) == "whole");
+    // From then on it is remembered.
+    CHECK(for_each_allocation([&] {
+              std::optional<reqauth::peer> who;
+              CHECK(none_thrown([&] { who = reqauth::peer_of(*both->server.ssl); }));
+              CHECK(whole_or_none(*who) == "whole");
+              CHECK(none_thrown([&] { (void)reqauth::server_outcome_of(*both->server.ssl); }));
+          }) == 0);
 }
 
 TEST_CASE("server / flagged handshake, each allocation fails -> the application's settings are back, or nobody gets in",

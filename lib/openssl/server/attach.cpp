@@ -140,7 +140,8 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
                     "change its policy with replace");
 
     const std::lock_guard one_at_a_time(side_->changing);
-    auto extensions = extensions_of(context);
+    const bool few = options.assigned_extensions_alone && side_->extensions;
+    auto extensions = extensions_of(context, few ? &*side_->extensions : nullptr);
     std::erase(extensions, options.extension); // ours: an earlier client may have registered it
     if (side_->extensions && *side_->extensions != extensions)
         throw error(errc::unequal_extensions,

@@ -62,15 +62,18 @@ void count_ended(const SSL* ssl, const pending& about, const ended& how) noexcep
 
 } // namespace
 
-findings findings_of(const SSL& ssl, const server_facts* facts) noexcept {
+findings findings_of(const SSL& ssl, const server_record::handshake* now) noexcept {
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
+    const bool held = now != nullptr && now->facts.witness.held;
+    // To digest it again takes longer than all else here.
+    const bool known = held && leaf != nullptr && leaf == now->leaf.get();
     return {.server = SSL_is_server(&ssl) == 1,
             .finished = SSL_is_init_finished(&ssl) == 1,
             .resumed = SSL_session_reused(&ssl) == 1,
             .client_random = client_random_of(&ssl),
             .server_random = server_random_of(&ssl),
             .certificate = leaf != nullptr || has_raw_key(ssl),
-            .leaf = digest_of(facts != nullptr && facts->witness.held ? leaf : nullptr)};
+            .leaf = known ? now->facts.witness.leaf : digest_of(held ? leaf : nullptr)};
 }
 
 void count_person(const SSL* ssl, reason why) noexcept { count_ended(ssl, {}, {.other = other_peer{why}}); }
@@ -120,11 +123,10 @@ void handshake_done(SSL* ssl, server_record& record) {
     } else if (shown_ok && result == X509_V_ERR_APPLICATION_VERIFICATION) {
         SSL_set_verify_result(ssl, X509_V_OK);
     }
-    findings found = findings_of(*ssl, &facts);
+    findings found = findings_of(*ssl, &record.now);
     found.finished = true; // but for the tickets
     ended how;
     if (const auto against = conclude(&facts, found)) how.other = other_peer{*against, facts.witness.error};
-
     how.resumed = !how.other && found.resumed;
     count_ended(ssl, std::exchange(record.now.to_count, {}), how);
     record.handshake_over();

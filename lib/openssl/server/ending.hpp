@@ -13,7 +13,7 @@ namespace reqauth::detail {
 void handshake_done(SSL* ssl, server_record& record);
 
 /// findings_of is what OpenSSL says of a connection now.
-[[nodiscard]] findings findings_of(const SSL& ssl, const server_facts* facts) noexcept;
+[[nodiscard]] findings findings_of(const SSL& ssl, const server_record::handshake* now) noexcept;
 
 /// These count a handshake that ended otherwise: as one without the flag does; in a fatal alert of an agent's, which ours
 /// is or the client's; or not at all.

@@ -78,9 +78,10 @@ std::string serial_of(const X509& leaf) {
 
 } // namespace
 
-std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain) {
+std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t, 32>& thumbprint,
+                                      const STACK_OF(X509) * chain) {
     auto who = std::make_shared<identity>();
-    who->thumbprint = sha256(leaf);
+    who->thumbprint = thumbprint;
     who->subject = name_text(X509_get_subject_name(&leaf));
     who->issuer = name_text(X509_get_issuer_name(&leaf));
     who->serial = serial_of(leaf);

@@ -24,8 +24,9 @@ struct identity {
     bool from_early_data = false;
 };
 
-/// identity_of reads it from a verified leaf, and takes references of its own. A null chain is the leaf
+/// identity_of reads it from a verified leaf with its SHA-256, and takes references of its own. A null chain is the leaf
 /// alone. Throws error{openssl}.
-[[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const STACK_OF(X509) * chain);
+[[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t, 32>& thumbprint,
+                                                    const STACK_OF(X509) * chain);
 
 } // namespace reqauth::detail

@@ -20,13 +20,17 @@ struct peer_maker {
 
 namespace {
 
-const server_facts* facts_of(const SSL& ssl) noexcept {
+server_record::handshake* handshake_on(const SSL& ssl) noexcept {
     server_record* record = server_record::on(&ssl);
     if (record == nullptr) return nullptr;
     //= SEC-10
     if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
         handshake_done(const_cast<SSL*>(&ssl), *record); // NOLINT: an info callback over ours may have kept it from us
-    return &record->now.facts;
+    return &record->now;
+}
+
+const server_facts* facts_of(const server_record::handshake* now) noexcept {
+    return now != nullptr ? &now->facts : nullptr;
 }
 
 } // namespace
@@ -37,18 +41,21 @@ using namespace detail;
 
 //= SEC-2
 peer peer_of(const SSL& ssl) {
-    const server_facts* facts = facts_of(ssl);
-    const auto against = conclude(facts, findings_of(ssl, facts));
-    if (against) return other_peer{*against, *against == reason::invalid ? facts->witness.error : 0};
+    server_record::handshake* now = handshake_on(ssl);
+    const auto against = conclude(facts_of(now), findings_of(ssl, now));
+    if (against) return other_peer{*against, *against == reason::invalid ? now->facts.witness.error : 0};
+    if (now->who != nullptr) return peer_maker::make(now->who);
     try {
         const bool resumed = SSL_session_reused(&ssl) == 1;
         // What an earlier handshake of the SSL verified is not this one's chain.
-        const STACK_OF(X509)* chain = server_record::on(&ssl)->now.chain.get();
+        const STACK_OF(X509)* chain = now->chain.get();
         if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
-        const auto who = identity_of(*SSL_get0_peer_certificate(&ssl), resumed ? nullptr : chain);
+        const auto who =
+            identity_of(*SSL_get0_peer_certificate(&ssl), now->facts.witness.leaf, resumed ? nullptr : chain);
         who->resumed = resumed;
         //= TLS-4
         who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
+        now->who = who;
         return peer_maker::make(who);
     } catch (const error&) {
         // OpenSSL could not write the certificate's names: nobody is authenticated by it.
@@ -57,8 +64,8 @@ peer peer_of(const SSL& ssl) {
 }
 
 server_outcome server_outcome_of(const SSL& ssl) noexcept {
-    const server_facts* facts = facts_of(ssl);
-    return progress(facts, findings_of(ssl, facts));
+    const server_record::handshake* now = handshake_on(ssl);
+    return progress(facts_of(now), findings_of(ssl, now));
 }
 
 //= RCA-14

@@ -6,13 +6,13 @@
 #include <reqauth/error.hpp>
 
 #include <algorithm>
+#include <iterator>
+#include <numeric>
 #include <string>
 
 namespace reqauth::detail {
 
 namespace {
-
-using context_handle = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
 
 void must(bool worked) {
     if (!worked) throw error(errc::openssl, "an SSL_CTX cannot be probed" + drain_errors());
@@ -53,21 +53,59 @@ std::string client_hello_with(const std::vector<extension_type>& types) {
     return records;
 }
 
-/// stand_in is an SSL_CTX of our own whose SSLs have what `context` puts into an SSL with its certificates.
+/// found are the extensions of a ClientHello that an SSL knew.
+struct found {
+    std::vector<extension_type> types;
+    bool seen = false;
+};
+thread_local found* wanted = nullptr; ///< where the probe of this thread asks for them
+
+/// asking has the extensions of this thread's ClientHellos noted as long as it is there.
+struct asking {
+    explicit asking(found& all) noexcept { wanted = &all; }
+    asking(const asking&) = delete;
+    asking& operator=(const asking&) = delete;
+    ~asking() { wanted = nullptr; }
+};
+
+int note_extensions(SSL* ssl, int* alert, void*) {
+    if (wanted == nullptr) return SSL_CLIENT_HELLO_SUCCESS;
+    return fence(alert, SSL_CLIENT_HELLO_ERROR, [&] {
+        int* types = nullptr;
+        std::size_t count = 0;
+        if (SSL_client_hello_get1_extensions_present(ssl, &types, &count) != 1) return SSL_CLIENT_HELLO_ERROR;
+        const std::unique_ptr<int, decltype([](int* array) { OPENSSL_free(array); })> owned(types);
+        for (std::size_t i = 0; i < count; ++i) wanted->types.push_back(static_cast<extension_type>(types[i]));
+        wanted->seen = true;
+        return SSL_CLIENT_HELLO_ERROR; // nothing else is to run
+    });
+}
+
+// An SSL_CTX of our own, made once and never freed: to make one takes longer than to ask it.
+SSL_CTX* own() {
+    static SSL_CTX* const made = [] {
+        SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+        must(context != nullptr);
+        SSL_CTX_set_client_hello_cb(context, note_extensions, nullptr);
+        return context;
+    }();
+    return made;
+}
+
+/// stand_in makes SSLs of our own SSL_CTX that have what `context` puts into an SSL with its certificates.
 class stand_in {
 public:
-    explicit stand_in(SSL_CTX& context) : own_(SSL_CTX_new(TLS_server_method())), model_(SSL_new(&context)) {
-        must(own_ != nullptr && model_ != nullptr);
+    explicit stand_in(SSL_CTX& context) : model_(SSL_new(&context)) {
+        must(model_ != nullptr);
         // Both are the model's alone: an SSL has a copy of its SSL_CTX's.
         SSL_set_cert_cb(model_.get(), nullptr, nullptr);
         SSL_set_security_callback(model_.get(),
                                   [](const SSL*, const SSL_CTX*, int, int, int, void*, void*) { return 1; });
     }
-    [[nodiscard]] SSL_CTX* context() const noexcept { return own_.get(); }
 
     /// meet has an SSL take in a ClientHello. The handshake fails.
     [[nodiscard]] ssl_handle meet(const std::string& hello) const {
-        ssl_handle ssl(SSL_new(own_.get()));
+        ssl_handle ssl(SSL_new(own()));
         must(ssl != nullptr && SSL_copy_session_id(ssl.get(), model_.get()) == 1);
         bio_handle in(BIO_new_mem_buf(hello.data(), static_cast<int>(hello.size())));
         bio_handle out(BIO_new(BIO_s_null()));
@@ -81,56 +119,69 @@ public:
     }
 
 private:
-    context_handle own_;
     ssl_handle model_;
 };
 
-struct present {
-    std::vector<extension_type> types;
-    bool seen = false;
-};
+// The types that OpenSSL does not handle itself, and that of TLS 1.2's SCTs, which may be registered although it does.
+bool can_be_registered(unsigned int type) noexcept {
+    return SSL_extension_supported(type) != 1 || type == TLSEXT_TYPE_signed_certificate_timestamp;
+}
 
-int note_extensions(SSL* ssl, int* alert, void* argument) {
-    return fence(alert, SSL_CLIENT_HELLO_ERROR, [&] {
-        auto& found = *static_cast<present*>(argument);
-        int* types = nullptr;
-        std::size_t count = 0;
-        if (SSL_client_hello_get1_extensions_present(ssl, &types, &count) != 1) return SSL_CLIENT_HELLO_ERROR;
-        const std::unique_ptr<int, decltype([](int* array) { OPENSSL_free(array); })> owned(types);
-        for (std::size_t i = 0; i < count; ++i) found.types.push_back(static_cast<extension_type>(types[i]));
-        found.seen = true;
-        return SSL_CLIENT_HELLO_ERROR; // nothing else is to run
-    });
+// ClientHellos with all of them.
+const std::vector<std::string>& hellos_with_every_type() {
+    static const std::vector<std::string> made = [] {
+        constexpr std::size_t most = 16000; // what fits into one ClientHello
+        std::vector<std::string> hellos;
+        std::vector<extension_type> types;
+        for (unsigned int type = 0; type <= 0xffff; ++type) {
+            if (can_be_registered(type)) types.push_back(static_cast<extension_type>(type));
+            if (types.size() < most && type != 0xffff) continue;
+            hellos.push_back(client_hello_with(types));
+            types.clear();
+        }
+        return hellos;
+    }();
+    return made;
 }
 
 } // namespace
 
-std::vector<extension_type> extensions_of(SSL_CTX& context) {
+std::vector<extension_type> extensions_of(SSL_CTX& context, const std::vector<extension_type>* known) {
     const stand_in probe(context);
-    present found;
-    SSL_CTX_set_client_hello_cb(probe.context(), note_extensions, &found);
-    constexpr std::size_t most = 16000; // what fits into one ClientHello
+    found all;
+    const auto ask = [&](const std::string& hello) {
+        all.seen = false;
+        const asking about(all);
+        (void)probe.meet(hello);
+        must(all.seen);
+    };
     std::vector<extension_type> types;
-    for (unsigned int type = 0; type <= 0xffff; ++type) {
-        // What a client's role knows stands in the same list. TLS 1.2's SCTs may be registered although OpenSSL knows them.
-        if (SSL_CTX_has_client_custom_ext(&context, type) == 1)
-            found.types.push_back(static_cast<extension_type>(type));
-        if (SSL_extension_supported(type) != 1 || type == TLSEXT_TYPE_signed_certificate_timestamp)
-            types.push_back(static_cast<extension_type>(type));
-        if (types.size() < most && type != 0xffff) continue;
-        found.seen = false;
-        (void)probe.meet(client_hello_with(types));
-        must(found.seen);
-        types.clear();
+    if (known == nullptr) {
+        for (const std::string& hello : hellos_with_every_type()) ask(hello);
+        types.resize(std::size_t{0xffff} + 1);
+        std::iota(types.begin(), types.end(), extension_type{0});
+    } else {
+        constexpr extension_type assigned = 256; // by IANA, all but a few of them
+        types = *known;
+        for (extension_type type = 0; type < assigned; ++type) types.push_back(type);
+        std::ranges::sort(types);
+        const auto twice = std::ranges::unique(types);
+        types.erase(twice.begin(), twice.end());
+        std::vector<extension_type> asked;
+        std::ranges::copy_if(types, std::back_inserter(asked), can_be_registered);
+        ask(client_hello_with(asked));
     }
-    std::erase_if(found.types, [](extension_type type) { return type == TLSEXT_TYPE_supported_versions; });
-    std::ranges::sort(found.types);
-    return found.types;
+    // What a client's role knows stands in the same list.
+    std::ranges::copy_if(types, std::back_inserter(all.types),
+                         [&](extension_type type) { return SSL_CTX_has_client_custom_ext(&context, type) == 1; });
+    std::erase_if(all.types, [](extension_type type) { return type == TLSEXT_TYPE_supported_versions; });
+    std::ranges::sort(all.types);
+    return all.types;
 }
 
 bool negotiates_tls13(SSL_CTX& context) {
-    const stand_in probe(context);
-    return SSL_version(probe.meet(client_hello_with({})).get()) == TLS1_3_VERSION;
+    static const std::string hello = client_hello_with({});
+    return SSL_version(stand_in(context).meet(hello).get()) == TLS1_3_VERSION;
 }
 
 } // namespace reqauth::detail

@@ -13,8 +13,9 @@
 namespace reqauth::detail {
 
 /// extensions_of is the custom extensions that an SSL of `context` knows, in ascending order: a type that both roles know
-/// stands there twice. Throws error{openssl}.
-[[nodiscard]] std::vector<extension_type> extensions_of(SSL_CTX& context);
+/// stands there twice. With `known` it looks for those and for the types below 256 alone. Throws error{openssl}.
+[[nodiscard]] std::vector<extension_type> extensions_of(SSL_CTX& context,
+                                                        const std::vector<extension_type>* known = nullptr);
 
 /// negotiates_tls13 says whether the certificates of `context`, with their keys, are such that OpenSSL would negotiate
 /// TLS 1.3, by themselves: no callback of the application counts. Throws error{openssl}.

@@ -45,6 +45,8 @@ struct pending {
     bool acknowledged = false;
 };
 
+struct identity;
+
 /// server_record is what is kept of one SSL.
 struct server_record {
     /// What belongs to one handshake, from its ClientHello on. Begun anew as a whole.
@@ -56,6 +58,8 @@ struct server_record {
         std::shared_ptr<const policies::entry> decided_by; ///< the policy that decided
         std::int64_t deadline = 0; ///< until when its session may be relied on, where it is a verified agent's; else 0
         certificates_handle chain; ///< that the witness saw verified
+        x509_handle leaf;          ///< whose digest the facts have
+        std::shared_ptr<const identity> who; ///< it, once somebody has asked for it
         bool verified_apart = false;
         pending to_count;
     };

@@ -90,6 +90,7 @@ void examine_session(SSL* ssl, server_record::handshake& now) {
     if (!vouches(found, facts.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
     facts.vouched = true;
     facts.witness = {.held = true, .failed = false, .error = 0, .leaf = digest};
+    now.leaf = reference(SSL_SESSION_get0_peer(session));
     now.deadline = found->deadline;
 }
 

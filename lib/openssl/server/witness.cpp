@@ -54,7 +54,7 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
     if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
     const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
     const int length = chain != nullptr ? sk_X509_num(chain) : 0;
-    if (length == 0 || !trust.contains(sha256(*sk_X509_value(chain, length - 1)))) return X509_V_ERR_CERT_UNTRUSTED;
+    if (length == 0 || !trust.contains(*sk_X509_value(chain, length - 1))) return X509_V_ERR_CERT_UNTRUSTED;
     // An anchor that is the leaf itself stands there in its place.
     if (X509_cmp(sk_X509_value(chain, 0), X509_STORE_CTX_get0_cert(verification)) != 0)
         return X509_V_ERR_APPLICATION_VERIFICATION;
@@ -162,7 +162,8 @@ int verification_ended(X509_STORE_CTX* verification) {
             if (found != X509_V_OK) {
                 fail(*by, found);
             } else {
-                by->seen.leaf = sha256(*X509_STORE_CTX_get0_cert(verification));
+                by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
+                by->seen.leaf = sha256(*by->record.now.leaf);
                 vouch_for_session(by->ssl, by->record, X509_STORE_CTX_get0_chain(verification));
                 by->record.now.chain.reset(X509_STORE_CTX_get1_chain(verification));
                 by->seen.held = by->record.now.chain != nullptr;

@@ -200,6 +200,9 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
          X509_VERIFY_PARAM_set_purpose(parameters, trust.purpose_id()) == 1);
     if (trust.depth) X509_VERIFY_PARAM_set_depth(parameters, *trust.depth);
     if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
+    trust.by_address.clear();
+    for (const auto& certificate : trust.certificates) trust.by_address.push_back(certificate.get());
+    std::ranges::sort(trust.by_address);
     X509_STORE_set_check_policy(trust.store.get(), witness_hooks.ended);
     X509_STORE_set_cleanup(trust.store.get(), witness_hooks.over);
     const std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> plain(X509_STORE_CTX_new());
@@ -341,8 +344,10 @@ anchor describe_anchor(X509& certificate) {
     return described;
 }
 
-bool trust_store::contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept {
-    return std::ranges::binary_search(anchors, thumbprint, {}, &anchor::thumbprint);
+bool trust_store::contains(const X509& certificate) const {
+    // OpenSSL found it in our store, as a rule, and to digest it takes longer than the rest of the check.
+    return std::ranges::binary_search(by_address, &certificate) ||
+           std::ranges::binary_search(anchors, sha256(certificate), {}, &anchor::thumbprint);
 }
 
 unsigned long trust_store::flags() const noexcept {

@@ -63,13 +63,15 @@ template <> inline constexpr auto description<trust_settings> = described<trust_
 
 /// trust_store is what stands behind a reqauth::trust, with what follows from its settings. Never changed once made.
 struct trust_store : trust_settings {
-    std::shared_ptr<X509_STORE> store; ///< with all of it but the pins
-    std::shared_ptr<ca_names> names;   ///< the anchors' subjects
-    std::size_t names_octets = 0;      ///< as long as those are on the wire
+    std::shared_ptr<X509_STORE> store;   ///< with all of it but the pins
+    std::shared_ptr<ca_names> names;     ///< the anchors' subjects
+    std::size_t names_octets = 0;        ///< as long as those are on the wire
+    std::vector<const X509*> by_address; ///< the anchors
     std::array<std::uint8_t, 32> digest{};
     X509_STORE_CTX_verify_fn verify = nullptr; ///< how OpenSSL checks signatures and times, by itself
 
-    [[nodiscard]] bool contains(const std::array<std::uint8_t, 32>& thumbprint) const noexcept;
+    /// contains says whether `certificate` is an anchor. Throws error{openssl}.
+    [[nodiscard]] bool contains(const X509& certificate) const;
 
     /// Its verify flags and its purpose, as OpenSSL has them.
     [[nodiscard]] unsigned long flags() const noexcept;
