@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -105,6 +106,38 @@ using peer = std::variant<flagged_peer, other_peer>;
 /// use `ssl`. It judges anew at each call, and reads the certificate at the first. That allocates for a flagged_peer, and may
 /// throw std::bad_alloc; nothing else is thrown.
 [[nodiscard]] REQAUTH_EXPORT peer peer_of(const SSL& ssl);
+
+/// presented_certificate is what a client showed because of the flag where it did not become a flagged_peer. It is no
+/// identity: the chain did not verify, or the key was not proven, and anybody can present what he has seen elsewhere. It
+/// is for logs. Its texts are printable ASCII, written as flagged_peer's; one that cannot be written is empty.
+struct presented_certificate {
+    std::string subject;
+    std::string issuer;
+    std::string serial;
+    std::string not_before; ///< 2027-01-31T12:00:00Z
+    std::string not_after;
+    std::array<std::uint8_t, 32> thumbprint{}; ///< SHA-256 over its DER
+    /// The client has its private key: the handshake ended well.
+    bool key_proven = false;
+    /// An X509_V_ERR_ value; 0 where the chain verified, and the client then did not prove the key.
+    int verify_error = 0;
+    /// Where in the chain that was, and the subject there: 0 is the certificate itself, above it are CAs.
+    int depth = 0;
+    std::string failed;
+    /// Whose CRL or anchor it was, if that was the reason: "the CRL of CN=Agents CA ended 2026-11-01T00:00:00Z".
+    std::string because;
+    /// What has to be mended is the server's: its CRL or its anchor. The client gets the alert internal_error then, and
+    /// none that has its owner renew a good certificate.
+    bool server_at_fault = false;
+};
+
+/// to_string gives all of it in one line for a log, with the reason first. Long names are cut.
+[[nodiscard]] REQAUTH_EXPORT std::string to_string(const presented_certificate& what);
+
+/// presented_of gives it for a server's connection whose handshake has failed, while `observe` is told of it or later, or
+/// that invalid_is_anonymous let pass. Nothing where no certificate came that could be read, or where it is a
+/// flagged_peer's. Call it in a thread that may use `ssl`. Throws std::bad_alloc.
+[[nodiscard]] REQAUTH_EXPORT std::optional<presented_certificate> presented_of(const SSL& ssl);
 
 /// refusal is a server's handshake that ended in a fatal alert.
 struct refusal {

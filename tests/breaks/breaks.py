@@ -137,6 +137,21 @@ BREAKS = [
         (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);", ""),
         (ENDING, "result != X509_V_ERR_APPLICATION_VERIFICATION) {", "result == -1) {"),
     ]),
+    ("witness blames the agent for a CRL that has run out", [
+        (WITNESS, "if (refused.crl != nullptr || error == X509_V_ERR_UNABLE_TO_GET_CRL) return error != X509_V_ERR_CERT_REVOKED;", ""),
+    ]),
+    ("witness blames the agent for an expired anchor", [
+        (WITNESS, "refused.failed != nullptr && trust.contains(sha256(*refused.failed))", "false"),
+    ]),
+    ("witness tells a server's fault as no error at all", [
+        (WITNESS, "is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error", "is_ours ? X509_V_OK : by.seen.error"),
+    ]),
+    ("a presented certificate is told of a verified agent", [
+        ("lib/openssl/server/presented.cpp", ": finished ? nullptr : sk_X509_value", ": sk_X509_value"),
+    ]),
+    ("a presented certificate's key is always proven", [
+        ("lib/openssl/server/presented.cpp", "what.key_proven = finished;", "what.key_proven = true;"),
+    ]),
     ("witness takes a verification on other terms", [
         (WITNESS, "if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;",
          "(void)under_terms_of(verification, ssl, trust);"),

@@ -8,8 +8,6 @@
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
 
-#include <openssl/core_names.h>
-#include <openssl/param_build.h>
 #include <openssl/pem.h>
 
 #include <atomic>
@@ -428,29 +426,7 @@ TEST_CASE("wolfSSL CVE-2022-25640, -25638 / empty Certificate, and a Certificate
     CHECK(empty.who == "empty");
     CHECK(empty.outcome.certificate == reqauth::server_outcome::answer::empty);
 
-    // The agent's certificate and public key, with a private key that is not its own: OpenSSL compares the public halves.
-    const auto own = make_key();
-    BIGNUM* secret = nullptr;
-    REQUIRE(EVP_PKEY_get_bn_param(own.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret) == 1);
-    unsigned char point[133];
-    std::size_t size = 0;
-    REQUIRE(EVP_PKEY_get_octet_string_param(the_cast().agent.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
-                                            &size) == 1);
-    OSSL_PARAM_BLD* build = OSSL_PARAM_BLD_new();
-    OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
-    OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, size);
-    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, secret);
-    OSSL_PARAM* parameters = OSSL_PARAM_BLD_to_param(build);
-    EVP_PKEY_CTX* making = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
-    EVP_PKEY* made = nullptr;
-    EVP_PKEY_fromdata_init(making);
-    const bool forged_key = EVP_PKEY_fromdata(making, &made, EVP_PKEY_KEYPAIR, parameters) == 1;
-    identity thief{owned<X509>(X509_dup(the_cast().agent.certificate.get())), owned<EVP_PKEY>(made)};
-    EVP_PKEY_CTX_free(making);
-    OSSL_PARAM_free(parameters);
-    OSSL_PARAM_BLD_free(build);
-    BN_clear_free(secret);
-    REQUIRE(forged_key);
+    const identity thief = stolen(the_cast().agent);
     for (const auto& policy : {asking(), demanding(), [] {
                                    auto lax = asking();
                                    lax.when_offered = lax.when_offered.invalid_is_anonymous();

@@ -2,7 +2,9 @@
 #include "support/pki.hpp"
 
 #include <openssl/asn1.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 
@@ -67,6 +69,31 @@ owned<EVP_PKEY> public_half(const EVP_PKEY& key) {
     const std::string text = public_pem(key);
     const auto bio = must(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), "BIO");
     return must(PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr), "PEM_read_bio_PUBKEY");
+}
+
+identity stolen(const identity& whose) {
+    // OpenSSL compares the public halves.
+    const auto own = make_key();
+    BIGNUM* secret = nullptr;
+    must(EVP_PKEY_get_bn_param(own.get(), OSSL_PKEY_PARAM_PRIV_KEY, &secret) == 1, "private key");
+    unsigned char point[133];
+    std::size_t size = 0;
+    must(EVP_PKEY_get_octet_string_param(whose.key.get(), OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point, &size) == 1,
+         "public key");
+    OSSL_PARAM_BLD* build = OSSL_PARAM_BLD_new();
+    OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
+    OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, size);
+    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, secret);
+    OSSL_PARAM* parameters = OSSL_PARAM_BLD_to_param(build);
+    EVP_PKEY_CTX* making = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
+    EVP_PKEY* made = nullptr;
+    EVP_PKEY_fromdata_init(making);
+    EVP_PKEY_fromdata(making, &made, EVP_PKEY_KEYPAIR, parameters);
+    EVP_PKEY_CTX_free(making);
+    OSSL_PARAM_free(parameters);
+    OSSL_PARAM_BLD_free(build);
+    BN_clear_free(secret);
+    return {must(X509_dup(whose.certificate.get()), "X509_dup"), must(made, "a key of two halves")};
 }
 
 identity issue(const description& about, const identity* issuer, EVP_PKEY* key) {

@@ -50,6 +50,9 @@ struct identity {
 /// or for a new one.
 identity issue(const description& about, const identity* issuer = nullptr, EVP_PKEY* key = nullptr);
 
+/// stolen is the certificate of `whose` without its private key: with one that claims its public half. P-256 only.
+identity stolen(const identity& whose);
+
 /// agent_description is a crawler's ordinary certificate.
 description agent_description(std::string common_name);
 

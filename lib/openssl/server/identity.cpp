@@ -69,14 +69,15 @@ subject_alt_name alt_name_of(const GENERAL_NAME* name) {
     }
 }
 
-std::string serial_of(const X509& leaf) {
-    const std::unique_ptr<BIGNUM, freed_by<BN_free>> number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(&leaf), nullptr));
+} // namespace
+
+std::string serial_of(const X509& certificate) {
+    const std::unique_ptr<BIGNUM, freed_by<BN_free>> number(
+        ASN1_INTEGER_to_BN(X509_get0_serialNumber(&certificate), nullptr));
     const std::unique_ptr<char, freed_by<free_text>> text(number != nullptr ? BN_bn2hex(number.get()) : nullptr);
     if (text == nullptr) throw error(errc::openssl, "a certificate's serial number cannot be written" + drain_errors());
     return BN_is_zero(number.get()) == 1 ? "00" : text.get();
 }
-
-} // namespace
 
 std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t, 32>& thumbprint,
                                       const STACK_OF(X509) * chain) {

@@ -29,4 +29,7 @@ struct identity {
 [[nodiscard]] std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t, 32>& thumbprint,
                                                     const STACK_OF(X509) * chain);
 
+/// serial_of writes a certificate's serial number as flagged_peer has it. Throws error{openssl}.
+[[nodiscard]] std::string serial_of(const X509& certificate);
+
 } // namespace reqauth::detail

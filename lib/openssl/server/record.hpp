@@ -5,6 +5,7 @@
 
 #include "../../decide/server_facts.hpp"
 #include "../base/handle.hpp"
+#include "../base/pem.hpp"
 #include "borrowed.hpp"
 #include "side.hpp"
 
@@ -47,6 +48,15 @@ struct pending {
 
 struct identity;
 
+/// turned_down is a certificate that did not verify, and the first thing that was wrong with its chain.
+struct turned_down {
+    x509_handle leaf;
+    x509_handle failed; ///< the certificate of the chain that it is about
+    crl_handle crl;     ///< the CRL that it is about
+    int depth = 0;
+    bool server_at_fault = false;
+};
+
 /// server_record is what is kept of one SSL.
 struct server_record {
     /// What belongs to one handshake, from its ClientHello on. Begun anew as a whole.
@@ -60,6 +70,7 @@ struct server_record {
         certificates_handle chain; ///< that the witness saw verified
         x509_handle leaf;          ///< whose digest the facts have
         std::shared_ptr<const identity> who; ///< it, once somebody has asked for it
+        turned_down refused;       ///< or the one that it did not
         bool verified_apart = false;
         pending to_count;
     };

@@ -61,6 +61,7 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
     bool any_pinned = trust.pins.empty();
     for (int place = 0; place < length; ++place) {
         X509* certificate = sk_X509_value(chain, place);
+        X509_STORE_CTX_set_error_depth(verification, place);
         if (!in_force(*certificate, trust)) return X509_V_ERR_CERT_HAS_EXPIRED;
         if (X509_check_purpose(certificate, trust.purpose_id(), place == 0 ? 0 : 1) <= 0)
             return X509_V_ERR_INVALID_PURPOSE;
@@ -71,6 +72,7 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
                 return found;
         any_pinned = any_pinned || pinned(*certificate, trust);
     }
+    X509_STORE_CTX_set_error_depth(verification, 0);
     return any_pinned ? X509_V_OK : X509_V_ERR_CERT_REJECTED;
 }
 
@@ -106,18 +108,42 @@ std::optional<asked> asked_in(X509_STORE_CTX* verification) noexcept {
     return asked{ssl, *record, auth, *auth.agents()->store(), record->now.facts.witness};
 }
 
-// An error takes it back, for good.
+// Whether it is a CRL that could not be used, or an anchor: both are the server's, and no other certificate of the agent's
+// would help. What an anchor does not allow, or does not end, is the chain's fault.
+bool is_servers_fault(const trust_store& trust, const turned_down& refused, int error) {
+    if (refused.crl != nullptr || error == X509_V_ERR_UNABLE_TO_GET_CRL) return error != X509_V_ERR_CERT_REVOKED;
+    switch (error) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+    case X509_V_ERR_CERT_CHAIN_TOO_LONG: return false;
+    default: return refused.depth > 0 && refused.failed != nullptr && trust.contains(sha256(*refused.failed));
+    }
+}
+
+// An error takes it back, for good. The first is what is told.
 //= SEC-1
-void fail(const asked& by, int error) {
-    if (!by.seen.failed) by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
-    by.seen.failed = true;
+void fail(const asked& by, int error, X509_STORE_CTX* verification) {
+    if (!std::exchange(by.seen.failed, true)) {
+        by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
+        turned_down& refused = by.record.now.refused;
+        refused.leaf = reference(X509_STORE_CTX_get0_cert(verification));
+        refused.depth = X509_STORE_CTX_get_error_depth(verification);
+        refused.failed = reference(sk_X509_value(X509_STORE_CTX_get0_chain(verification), refused.depth));
+        if (X509_CRL* crl = X509_STORE_CTX_get0_current_crl(verification); crl != nullptr && X509_CRL_up_ref(crl) == 1)
+            refused.crl.reset(crl);
+        refused.server_at_fault = is_servers_fault(by.trust, refused, error);
+    }
     by.seen.held = false;
     disown_session(by.ssl, by.record);
 }
 
+// OpenSSL makes the alert of the error that stays. One that is the server's own ends in internal_error.
 int answer(const asked& by, X509_STORE_CTX* verification) {
-    if (by.seen.failed) X509_STORE_CTX_set_error(verification, by.seen.error);
-    return !by.seen.failed || by.auth.lets_invalid_pass() ? 1 : 0;
+    if (!by.seen.failed) return 1;
+    const bool passes = by.auth.lets_invalid_pass();
+    const bool is_ours = by.record.now.refused.server_at_fault && !passes;
+    X509_STORE_CTX_set_error(verification, is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error);
+    return passes ? 1 : 0;
 }
 
 // What the application expects by DANE or as a raw key is for its own clients, and OpenSSL would let it decide: an expired
@@ -129,7 +155,7 @@ int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
         if (leaf == nullptr || ours == nullptr ||
             X509_STORE_CTX_init(ours.get(), by.trust.store.get(), leaf, X509_STORE_CTX_get0_untrusted(theirs)) != 1 ||
             X509_STORE_CTX_set_ex_data(ours.get(), SSL_get_ex_data_X509_STORE_CTX_idx(), by.ssl) != 1) {
-            fail(by, leaf == nullptr ? X509_V_ERR_CERT_UNTRUSTED : X509_V_ERR_OUT_OF_MEM);
+            fail(by, leaf == nullptr ? X509_V_ERR_CERT_UNTRUSTED : X509_V_ERR_OUT_OF_MEM, theirs);
             return answer(by, theirs);
         }
         X509_VERIFY_PARAM* parameters = X509_STORE_CTX_get0_param(ours.get());
@@ -139,7 +165,8 @@ int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
         X509_STORE_CTX_set_verify_cb(ours.get(), witness);
         by.record.apart = ours.get();
         const int verified = X509_verify_cert(ours.get());
-        if ((verified != 1 || !by.seen.held) && !by.seen.failed) fail(by, X509_STORE_CTX_get_error(ours.get()));
+        if ((verified != 1 || !by.seen.held) && !by.seen.failed)
+            fail(by, X509_STORE_CTX_get_error(ours.get()), ours.get());
         ours.reset();
         by.record.apart = nullptr;
     }
@@ -160,7 +187,7 @@ int verification_ended(X509_STORE_CTX* verification) {
         if (!by->seen.failed) {
             const int found = doubt(verification, by->ssl, by->trust);
             if (found != X509_V_OK) {
-                fail(*by, found);
+                fail(*by, found, verification);
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
                 by->seen.leaf = sha256(*by->record.now.leaf);
@@ -184,7 +211,7 @@ int verification_over(X509_STORE_CTX* verification) {
         const auto by = asked_in(verification);
         if (!by || verification == by->record.apart) return 1;
         const int result = X509_STORE_CTX_get_error(verification);
-        if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);
+        if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result, verification);
         //= SEC-8
         if (result == X509_V_OK) SSL_set_verify_result(by->ssl, X509_V_ERR_APPLICATION_VERIFICATION);
         return 1;
@@ -204,10 +231,10 @@ int witness(int ok, X509_STORE_CTX* verification) {
             X509_STORE_CTX_set_error(verification, by->seen.failed ? by->seen.error : X509_V_OK);
             return 1;
         }
-        if (ok == 0) fail(*by, X509_STORE_CTX_get_error(verification));
+        if (ok == 0) fail(*by, X509_STORE_CTX_get_error(verification), verification);
         // A raw public key is nobody's certificate.
         else if (X509_STORE_CTX_get0_cert(verification) == nullptr)
-            fail(*by, X509_V_ERR_CERT_UNTRUSTED);
+            fail(*by, X509_V_ERR_CERT_UNTRUSTED, verification);
         return answer(*by, verification);
     });
 }
