@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What nginx's variables and Apache's environment say of an agent, in one spelling for both.
+// What nginx's and Apache's variables and logs say of an agent, in one spelling for both.
 
+#include <reqauth/error.hpp>
+#include <reqauth/http.hpp>
 #include <reqauth/peer.hpp>
 
+#include <openssl/ssl.h>
+
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,12 +29,12 @@ inline std::string hexadecimal(const std::array<std::uint8_t, 32>& octets) {
     return text;
 }
 
-/// utc writes a time as 2027-01-31T12:00:00Z; empty where the calendar ends before.
-inline std::string utc(std::chrono::system_clock::time_point when) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+/// end_of writes the end of a certificate as 2027-01-31T12:00:00Z. Not by not_after(): its clock ends before the year 9999,
+/// which stands for "for ever".
+inline std::string end_of(const reqauth::flagged_peer& agent) {
     std::tm parts{};
     std::array<char, 32> text{};
-    if (gmtime_r(&seconds, &parts) == nullptr) return {};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(&agent.certificate()), &parts) != 1) return {};
     return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
 }
 
@@ -40,6 +44,24 @@ inline std::string names_of(const reqauth::flagged_peer& agent, reqauth::subject
     for (const auto& name : agent.alt_names())
         if (name.type == wanted) text += (text.empty() ? "" : ",") + name.value;
     return text;
+}
+
+/// text_of writes a member of a presented_certificate.
+inline std::string text_of(const std::string& text) { return text; }
+inline std::string text_of(int number) { return std::to_string(number); }
+inline std::string text_of(const std::array<std::uint8_t, 32>& fingerprint) { return hexadecimal(fingerprint); }
+
+/// refusal_of says in one line for a log whom a failed handshake refused, at which server name, and why.
+inline std::string refusal_of(const SSL& ssl, const std::optional<reqauth::presented_certificate>& what, int alert) {
+    const char* name = SSL_get_servername(&ssl, TLSEXT_NAMETYPE_host_name);
+    std::string text = "refused a client with the flag, ";
+    // An error log's line ends at 2,048 octets in nginx, with the client's address at its end.
+    constexpr std::size_t most = 120;
+    text += name != nullptr ? "server name " + reqauth::quoted(std::string_view(name).substr(0, most))
+                            : "without a server name";
+    if (what) return text + ": " + to_string(*what);
+    if (alert == SSL_AD_CERTIFICATE_REQUIRED) return text + ": it presented no certificate";
+    return text + ": no certificate that can be read came, alert " + reqauth::alert_name(alert);
 }
 
 } // namespace reqauth_modules

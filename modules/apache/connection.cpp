@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "connection.hpp"
 
+#include "../agent_text.hpp"
 #include "request.hpp"
 #include "server.hpp"
 #include "settings.hpp"
@@ -25,6 +26,16 @@ int connection_index() noexcept {
     return index;
 }
 
+// mod_ssl logs of a failed handshake only that it is one, and at `info`.
+void log_refusal(const connection& kept, int alert) {
+    const reqauth::server_outcome outcome = reqauth::server_outcome_of(*kept.ssl);
+    const server_rec* const host = server_of(kept.ssl);
+    if (!outcome.accepted || host == nullptr) return;
+    const auto what = reqauth::presented_of(*kept.ssl);
+    ap_log_cserror(APLOG_MARK, what && what->server_at_fault ? APLOG_ERR : APLOG_WARNING, 0, kept.of, host, "%s",
+                   reqauth_modules::refusal_of(*kept.ssl, what, alert).c_str());
+}
+
 // mod_ssl ends a connection after its handshake if SSL_get_verify_result is not X509_V_OK (AH02010). Of an agent
 // libreqauth makes it X509_V_ERR_APPLICATION_VERIFICATION, so that nothing takes it for a customer. This runs as
 // SSL_accept returns, after libreqauth and after the tickets (SSL_CB_HANDSHAKE_DONE comes before them), so that they
@@ -35,6 +46,8 @@ void on_event(const SSL* watched, int event, int value) noexcept try {
     SSL* const ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
     if (const auto own = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl)); own != nullptr) own(ssl, event, value);
     auto* const kept = static_cast<connection*>(SSL_get_ex_data(ssl, connection_index()));
+    if (event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL && kept != nullptr && !kept->settled)
+        return log_refusal(*kept, value & 0xff);
     // A post-handshake request ends so, too.
     if (event != SSL_CB_ACCEPT_EXIT || SSL_is_init_finished(ssl) != 1) return;
     if (kept == nullptr || kept->settled || kept->shown_as_ok) return;
@@ -68,7 +81,7 @@ void settle(conn_rec* c, connection& kept) {
         kept.why = std::get<reqauth::other_peer>(who).why;
         kept.verify_error = std::get<reqauth::other_peer>(who).verify_error;
     }
-    kept.said = said_of(c, kept);
+    kept.said = kept.agent ? said_of(c, *kept.agent) : said_of_presented(*ssl);
     kept.settled = true;
 }
 
@@ -83,6 +96,7 @@ int prepare(conn_rec* c, SSL* ssl, int is_proxy) noexcept {
     return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
         if (is_proxy != 0 || !is_at_work()) return DECLINED;
         auto* const kept = make<connection>(c->pool);
+        kept->of = c;
         kept->ssl = ssl;
         if (SSL_set_ex_data(ssl, connection_index(), kept) != 1) return HTTP_INTERNAL_SERVER_ERROR;
         ap_set_module_config(c->conn_config, &reqauth_module, kept);

@@ -17,6 +17,7 @@ namespace reqauth_apache {
 /// connection is what is known of a TLS connection, from the end of its handshake on. HTTP/2 serves the requests of
 /// one connection in several threads: nothing here changes after that, but on HTTP/1.1 (see is_still_the_agents).
 struct connection {
+    conn_rec* of = nullptr;
     SSL* ssl = nullptr;
     /// The virtual host that the handshake chose; null before its end.
     server_rec* server = nullptr;

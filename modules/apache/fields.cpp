@@ -112,6 +112,8 @@ field field_of(std::string_view name, const char* variable) {
     if (known == nullptr)
         throw std::runtime_error("takes a variable REQAUTH_... after the field's name, not \"" + std::string(variable) +
                                  '"');
+    if (std::string_view(known).starts_with("REQAUTH_PRESENTED_"))
+        throw std::runtime_error("hands on identities, and " + std::string(known) + " is none");
     return {std::string(name), known};
 }
 

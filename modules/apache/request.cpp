@@ -23,10 +23,28 @@ using namespace reqauth_modules;
 using kind = reqauth::subject_alt_name::kind;
 
 // All names there are: those of an agent are taken away before others are set.
-constexpr std::array names = {
-    "REQAUTH_OUTCOME", "REQAUTH_REASON",      "REQAUTH_VERIFY",           "REQAUTH_SUBJECT", "REQAUTH_ISSUER",
-    "REQAUTH_SERIAL",  "REQAUTH_NOT_AFTER",   "REQAUTH_SAN_DNS",          "REQAUTH_SAN_URI", "REQAUTH_FINGERPRINT",
-    "REQAUTH_RESUMED", "REQAUTH_CLIENT_CERT", "REQAUTH_CLIENT_CERT_CHAIN"};
+constexpr std::array names = {"REQAUTH_OUTCOME",
+                              "REQAUTH_REASON",
+                              "REQAUTH_VERIFY",
+                              "REQAUTH_SUBJECT",
+                              "REQAUTH_ISSUER",
+                              "REQAUTH_SERIAL",
+                              "REQAUTH_NOT_AFTER",
+                              "REQAUTH_SAN_DNS",
+                              "REQAUTH_SAN_URI",
+                              "REQAUTH_FINGERPRINT",
+                              "REQAUTH_RESUMED",
+                              "REQAUTH_CLIENT_CERT",
+                              "REQAUTH_CLIENT_CERT_CHAIN",
+                              "REQAUTH_PRESENTED_SUBJECT",
+                              "REQAUTH_PRESENTED_ISSUER",
+                              "REQAUTH_PRESENTED_SERIAL",
+                              "REQAUTH_PRESENTED_NOT_BEFORE",
+                              "REQAUTH_PRESENTED_NOT_AFTER",
+                              "REQAUTH_PRESENTED_FINGERPRINT",
+                              "REQAUTH_PRESENTED_DEPTH",
+                              "REQAUTH_PRESENTED_FAILED",
+                              "REQAUTH_PRESENTED_BECAUSE"};
 
 std::string value_of(const server_rec* server, const connection& kept, std::string_view name) {
     // A request that is for another virtual host than the handshake's is told nothing of the agent.
@@ -42,7 +60,7 @@ std::string value_of(const server_rec* server, const connection& kept, std::stri
         if (misdirected || kept.why != reqauth::reason::invalid) return "NONE";
         return std::string("FAILED:") + X509_verify_cert_error_string(kept.verify_error);
     }
-    if (is_agent)
+    if (is_agent || (!misdirected && !kept.agent))
         for (const auto& [said, value] : kept.said)
             if (name == said) return value;
     return "";
@@ -104,13 +122,25 @@ constexpr authz_provider require = {check_require, parse_require};
 
 } // namespace
 
-std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const connection& kept) {
-    if (!kept.agent) return {};
-    const flagged_peer& agent = *kept.agent;
+std::vector<std::pair<const char*, std::string>> said_of_presented(const SSL& ssl) {
+    const auto what = reqauth::presented_of(ssl);
+    if (!what) return {};
+    return {{"REQAUTH_PRESENTED_SUBJECT", what->subject},
+            {"REQAUTH_PRESENTED_ISSUER", what->issuer},
+            {"REQAUTH_PRESENTED_SERIAL", what->serial},
+            {"REQAUTH_PRESENTED_NOT_BEFORE", what->not_before},
+            {"REQAUTH_PRESENTED_NOT_AFTER", what->not_after},
+            {"REQAUTH_PRESENTED_FINGERPRINT", hexadecimal(what->thumbprint)},
+            {"REQAUTH_PRESENTED_DEPTH", std::to_string(what->depth)},
+            {"REQAUTH_PRESENTED_FAILED", what->failed},
+            {"REQAUTH_PRESENTED_BECAUSE", what->because}};
+}
+
+std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const flagged_peer& agent) {
     std::vector<std::pair<const char*, std::string>> said = {{"REQAUTH_SUBJECT", agent.subject()},
                                                              {"REQAUTH_ISSUER", agent.issuer()},
                                                              {"REQAUTH_SERIAL", agent.serial()},
-                                                             {"REQAUTH_NOT_AFTER", utc(agent.not_after())},
+                                                             {"REQAUTH_NOT_AFTER", end_of(agent)},
                                                              {"REQAUTH_SAN_DNS", names_of(agent, kind::dns)},
                                                              {"REQAUTH_SAN_URI", names_of(agent, kind::uri)},
                                                              {"REQAUTH_FINGERPRINT", hexadecimal(agent.thumbprint())},

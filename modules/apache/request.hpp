@@ -7,8 +7,11 @@
 
 namespace reqauth_apache {
 
-/// said_of gives what requests are told of an agent, by name; nothing of anybody else.
-std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const connection& kept);
+/// said_of gives what requests are told of an agent, by name.
+std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const reqauth::flagged_peer& agent);
+
+/// said_of_presented gives what they are told of a certificate that did not verify, and was let pass.
+std::vector<std::pair<const char*, std::string>> said_of_presented(const SSL& ssl);
 
 /// variable_named gives the REQAUTH_... of this name; null where there is none.
 const char* variable_named(std::string_view name) noexcept;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.hpp"
 
+#include "../agent_text.hpp"
+
 #include <reqauth/error.hpp>
 #include <reqauth/peer.hpp>
 #include <reqauth/server.hpp>
+
+#include <openssl/err.h>
 
 #include <algorithm>
 #include <map>
@@ -149,13 +153,17 @@ void serve_as_agent(SSL& ssl, const reqauth::peer& who, const server_settings& h
     if (http->ssl_servername == nullptr) keep_names(ssl, *connection, *http);
 }
 
-/// log_refusal says why a handshake fails: nginx itself knows only that it does.
+/// log_refusal says why a handshake fails, and whose: nginx itself knows only that it does. It would log that at `crit`, as
+/// it does with an error that is not on its list, and anybody can bring these about. So it finds one that is on its list in
+/// their place, which it logs at `info`. What failed in this server by itself stays.
 void log_refusal(const SSL& ssl, const reqauth::refusal& refused) {
     const auto* connection = static_cast<ngx_connection_t*>(SSL_get_ex_data(&ssl, ngx_ssl_connection_index));
     if (refused.received || !refused.accepted || connection == nullptr) return;
-    const char* why = refused.verify_error != X509_V_OK ? X509_verify_cert_error_string(refused.verify_error)
-                                                        : "no certificate, or none that can be read";
-    ngx_log_error(NGX_LOG_INFO, connection->log, 0, "reqauth: refused a client with the flag: %s", why);
+    ngx_log_error(NGX_LOG_ERR, connection->log, 0, "reqauth: %s",
+                  reqauth_modules::refusal_of(ssl, reqauth::presented_of(ssl), refused.alert).c_str());
+    if (refused.alert == SSL_AD_INTERNAL_ERROR && refused.verify_error == X509_V_OK) return;
+    ERR_clear_error();
+    ERR_raise_data(ERR_LIB_SSL, SSL_R_CALLBACK_FAILED, "reqauth has said why");
 }
 
 void observe(const SSL& ssl, const std::variant<reqauth::peer, reqauth::refusal>& what) {

@@ -87,6 +87,7 @@ ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t
 
 /// seen is a connection as the server {} of the request may know it.
 struct seen {
+    const SSL& ssl;
     reqauth::server_outcome outcome;
     peer who;
     bool misdirected;
@@ -104,7 +105,7 @@ ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value
     const standing is = standing_of(*ssl, who, *settings_of(request));
     const bool misdirected = is == standing::stranger || is == standing::misdirected;
     if (misdirected) who = reqauth::other_peer{};
-    return give(request, value, write({outcome, std::move(who), misdirected}));
+    return give(request, value, write({*ssl, outcome, std::move(who), misdirected}));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
@@ -129,12 +130,19 @@ std::string verify_of(const seen& connection) {
     return std::string("FAILED:") + X509_verify_cert_error_string(other->verify_error);
 }
 
+/// presented gives what an agent's certificate says that did not verify, and was let pass. It is no identity.
+template <auto member> std::string presented(const seen& connection) {
+    const auto what = connection.misdirected ? std::nullopt : reqauth::presented_of(connection.ssl);
+    return what ? text_of((*what).*member) : std::string();
+}
+
 struct variable {
     const char* name;
     ngx_http_get_variable_pt get;
 };
 
 using kind = reqauth::subject_alt_name::kind;
+using reqauth::presented_certificate;
 
 constexpr variable variables[] = {
     {"reqauth_outcome", anybodys_variable<outcome_of>},
@@ -143,7 +151,7 @@ constexpr variable variables[] = {
     {"reqauth_subject", agents_variable<[](auto*, const flagged_peer& agent) { return agent.subject(); }>},
     {"reqauth_issuer", agents_variable<[](auto*, const flagged_peer& agent) { return agent.issuer(); }>},
     {"reqauth_serial", agents_variable<[](auto*, const flagged_peer& agent) { return agent.serial(); }>},
-    {"reqauth_not_after", agents_variable<[](auto*, const flagged_peer& agent) { return utc(agent.not_after()); }>},
+    {"reqauth_not_after", agents_variable<[](auto*, const flagged_peer& agent) { return end_of(agent); }>},
     {"reqauth_san_dns", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::dns); }>},
     {"reqauth_san_uri", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::uri); }>},
     {"reqauth_fingerprint",
@@ -154,6 +162,15 @@ constexpr variable variables[] = {
      agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, true); }>},
     {"reqauth_resumed",
      agents_variable<[](auto*, const flagged_peer& agent) { return std::string(agent.resumed() ? "1" : "0"); }>},
+    {"reqauth_presented_subject", anybodys_variable<presented<&presented_certificate::subject>>},
+    {"reqauth_presented_issuer", anybodys_variable<presented<&presented_certificate::issuer>>},
+    {"reqauth_presented_serial", anybodys_variable<presented<&presented_certificate::serial>>},
+    {"reqauth_presented_not_before", anybodys_variable<presented<&presented_certificate::not_before>>},
+    {"reqauth_presented_not_after", anybodys_variable<presented<&presented_certificate::not_after>>},
+    {"reqauth_presented_fingerprint", anybodys_variable<presented<&presented_certificate::thumbprint>>},
+    {"reqauth_presented_depth", anybodys_variable<presented<&presented_certificate::depth>>},
+    {"reqauth_presented_failed", anybodys_variable<presented<&presented_certificate::failed>>},
+    {"reqauth_presented_because", anybodys_variable<presented<&presented_certificate::because>>},
 };
 
 // $ssl_client_...

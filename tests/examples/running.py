@@ -87,9 +87,11 @@ def sign(name, issuer, *extensions, dates=None):
             '-notext', '-startdate', dates[0], '-enddate', dates[1], '-extfile', f'{name}.ext', '-in', f'{name}.csr', '-out', f'{name}.pem')
 
 
-def authority(name, subject=None, issuer=None):
+def authority(name, subject=None, issuer=None, dates=None):
     request(name, subject or f'/CN={name} CA')
     sign(name, issuer or name, *CA)
+    if dates:  # a new certificate for the same key
+        sign(name, name, *CA, dates=dates)
 
 
 def leaf(name, subject, issuer, names, kind=EC, dates=None):
@@ -100,13 +102,14 @@ def leaf(name, subject, issuer, names, kind=EC, dates=None):
 EXPIRED = ('20200101000000Z', '20200102000000Z')
 
 
-def revocation_list(name, issuer, *revoked):
-    """A CRL of the CA, in the file `name`."""
+def revocation_list(name, issuer, *revoked, dates=None):
+    """A CRL of the CA, in the file `name`. With `dates` it is in force from one to the other."""
     write('pki.index', b'')
     signer = ['-config', 'pki.conf', '-name', 'ca', '-cert', f'{issuer}.pem', '-keyfile', f'{issuer}.key']
     for each in revoked:
         openssl('ca', *signer, '-revoke', f'{each}.pem')
-    openssl('ca', *signer, '-gencrl', '-crldays', '2', '-out', name)
+    until = ['-crl_lastupdate', dates[0], '-crl_nextupdate', dates[1]] if dates else ['-crldays', '2']
+    openssl('ca', *signer, '-gencrl', *until, '-out', name)
     return path(name)
 
 

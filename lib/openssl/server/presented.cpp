@@ -62,7 +62,7 @@ std::string because_of(const turned_down& refused, int error) {
 
 // Whoever made the certificate decides how long its names are, and a log's line ends somewhere.
 std::string shortened(const std::string& text) {
-    constexpr std::size_t most = 200;
+    constexpr std::size_t most = 160;
     return text.size() <= most ? text : text.substr(0, most) + "...";
 }
 

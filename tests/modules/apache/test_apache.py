@@ -19,7 +19,7 @@ import pytest
 import standing
 import applications
 from servers import Apache, Tunnel as Carrier, found
-from running import (CLIENT, EC, PATIENCE, RSA, Ran, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
+from running import (CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
                      path, presenting, read_all, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
@@ -643,6 +643,79 @@ def test_invalid_continue(lets_in_invalid):
     sees(echoed(agent(server, 'a.example', *CRAWLER)), **VERIFIED, x_subject=AGENT)
     ran = agent(server, 'a.example', *PERSON, *other('customer'))
     sees(echoed(ran), x_outcome='not_offered', x_verify='NONE', x_ssl_verify='SUCCESS', x_ssl_subject=CUSTOMER)
+
+
+# Whom a handshake refuses: the directives, what the client is told, its alert, the log's level and words.
+SHOWN = ['--on-unsatisfiable', 'present']
+REFUSED = {
+    'unknown CA': ([], own('impostor') + SHOWN, 'unknown_ca', 'warn', [
+        'unable to get local issuer certificate (20) at depth 0; presented', 'subject "CN=crawler.example", issuer "CN=others CA"', 'impostor']),
+    'hostile name': ([], own('liar') + SHOWN, 'unknown_ca', 'warn', [
+        r'subject "CN=x\\22\\2C issuer \\22CN=agents CA\\0A[alarm]", issuer "CN=others CA"', 'liar']),  # httpd doubles each \
+    'no certificate': (['ReqAuthMissing fail'], OFFERS, 'certificate_required', 'warn', ['it presented no certificate', None]),
+    'CRL that has run out': (['ReqAuthCARevocationFile $HOME/crl-ended.pem'], CRAWLER, 'internal_error', 'error', [
+        'CRL has expired (12) at depth 0: the CRL of CN=agents CA ended 2020-01-02T00:00:00Z', "which is this server's to mend",
+        'subject "CN=crawler.example"', 'crawler']),
+    'expired CA': (['ReqAuthCACertificateFile $HOME/ended.pem'], own('of-ended'), 'internal_error', 'error', [
+        'certificate has expired (10) at depth 1, "CN=ended CA": the anchor CN=ended CA ended 2020-01-02T00:00:00Z', 'of-ended']),
+}
+
+
+def text_of_certificate(name, what):
+    done = subprocess.run(['openssl', 'x509', '-in', path(f'{name}.pem'), '-noout', what], check=True, capture_output=True)
+    return done.stdout.decode().strip().split('=', 1)[1]
+
+
+@pytest.mark.parametrize('lines, options, alert, level, words', REFUSED.values(), ids=REFUSED)
+def test_refused(certificates, lines, options, alert, level, words):
+    """One line at Apache's own default level, with all of it, and in the log of that virtual host."""
+    revocation_list('crl-ended.pem', 'agents', dates=EXPIRED)
+    authority('ended', dates=EXPIRED)
+    leaf('of-ended', '/CN=crawler.example', 'ended', 'DNS:crawler.example')
+    leaf('liar', '/CN=x", issuer "CN=agents CA\n[alarm]', 'others', 'DNS:liar.example')
+    lines = '\n'.join(lines).replace('$HOME', home.name)
+    with Apache(vhost('b.example', AGENTS_CA) + vhost('a.example', f'{AGENTS_CA}\nErrorLog own.log\n{lines}')) as server:
+        ran = agent(server, 'a.example', *options)
+        assert ran.status != 0 and ran.line['alert_received'] == alert, ran.out
+        server.until(lambda: 'refused a client' in server.log('own.log'))
+        *words, who = words
+        if who is not None:
+            words += [f'serial {text_of_certificate(who, "-serial")}, SHA-256 {fingerprint(who)}, valid from 20', 'Z to 20']
+        loud = [line for line in server.log('own.log').splitlines() if re.search(r':(warn|error|crit|alert|emerg)\]', line)]
+        assert len(loud) == 1 and f'[reqauth:{level}]' in loud[0], server.log('own.log')
+        for word in ['[client 127.0.0.1:', 'refused a client with the flag, server name "a.example": ', *words]:
+            assert word in loud[0], (word, loud[0])
+
+
+def test_presented():
+    """What came with `continue`: by names that no identity has, and without making one."""
+    told = '\n'.join(f'Header always set X-{each.replace("_", "-")} "expr=%{{REQAUTH_PRESENTED_{each}}}"' for each in (
+        'SUBJECT', 'ISSUER', 'SERIAL', 'NOT_BEFORE', 'NOT_AFTER', 'FINGERPRINT', 'DEPTH', 'FAILED', 'BECAUSE'))
+    told += '\nHeader always set X-Env "%{REQAUTH_PRESENTED_SUBJECT}e"'
+    with Apache(vhost('a.example', f'{AGENTS_CA}\nReqAuthInvalid continue\nReqAuthCANames off\n{told}') +
+                vhost('b.example', f'{AGENTS_CA}\n{told}')) as server:
+        with Tunnel(server, 'a.example', who='impostor') as tunnel:
+            seen = headers_of(server, '/echo', tunnel)
+            sees(seen, x_subject='CN=crawler.example', x_env='CN=crawler.example', x_issuer='CN=others CA', x_depth='0',
+                 x_serial=text_of_certificate('impostor', '-serial'), x_fingerprint=fingerprint('impostor'), x_failed='CN=crawler.example', x_because='')
+            assert re.fullmatch(r'20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ', seen['x-not-after']) and seen['x-not-before'] < seen['x-not-after']
+            sees(tunnel.fields('/echo', 'a.example'), x_verify='FAILED:unable to get local issuer certificate', x_subject='', client_cert=None)
+        with Tunnel(server, 'a.example') as tunnel:
+            sees(headers_of(server, '/echo', tunnel), x_subject='', x_env='(null)')
+        with Tunnel(server, 'a.example', who='impostor') as tunnel:
+            assert 'x-subject: CN=' not in raw_of(tunnel, 'b.example'), 'at another virtual host'
+
+
+def raw_of(tunnel, host):
+    with socket.create_connection(('127.0.0.1', tunnel.port), timeout=PATIENCE) as connection:
+        connection.sendall(f'GET /echo HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n'.encode())
+        return read_all(connection).decode()
+
+
+def test_end_of_a_certificate_for_ever():
+    leaf('device', '/CN=device', 'agents', 'DNS:device.example', dates=('20200101000000Z', '99991231235959Z'))
+    with Apache(vhost('a.example', AGENTS_CA)) as server:
+        sees(echoed(agent(server, 'a.example', *own('device'))), x_verify='SUCCESS', x_not_after='9999-12-31T23:59:59Z')
 
 
 def test_missing_fail():
@@ -1299,6 +1372,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     ('ReqAuthHeader', 'ReqAuthHeader', 'takes 1-2 arguments'),
     ('ReqAuthHeader X_Agent REQAUTH_SUBJECT', 'ReqAuthHeader', 'letters, digits and hyphens, not "X_Agent"'),
     ('ReqAuthHeader connection REQAUTH_SUBJECT', 'ReqAuthHeader', 'another field than "connection"'),
+    ('ReqAuthHeader X-Agent REQAUTH_PRESENTED_SUBJECT', 'ReqAuthHeader', 'hands on identities, and REQAUTH_PRESENTED_SUBJECT is none'),
     ('ReqAuthHeader X-Agent SUBJECT', 'ReqAuthHeader', 'takes a variable REQAUTH_... after the field\'s name, not "SUBJECT"'),
     ('<Location /x>\nReqAuthHeader X-Agent\n</Location>', 'ReqAuthHeader', 'not allowed in'),
     ('ReqAuthDangerTrustInboundFields 1', 'ReqAuthDangerTrustInboundFields', 'takes on or off'),

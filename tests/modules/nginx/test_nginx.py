@@ -21,7 +21,7 @@ import applications
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, unused_port
-from running import (CLIENT, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
+from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
                      presenting, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
@@ -51,6 +51,10 @@ def certificates(nginx_with_module):
     authority('middle', issuer='agents')
     leaf('below', '/CN=below.example', 'middle', 'DNS:below.example')
     write('below.pem', octets_of('below.pem') + octets_of('middle.pem'))
+    revocation_list('crl-ended.pem', 'agents', dates=EXPIRED)
+    authority('ended', dates=EXPIRED)
+    leaf('of-ended', '/CN=crawler.example', 'ended', 'DNS:crawler.example')
+    leaf('liar', '/CN=x", issuer "CN=agents CA\n[alarm]', 'others', 'DNS:liar.example')
 
 
 # What the server says of a request: one line for each variable.
@@ -58,12 +62,14 @@ REQAUTH = ('outcome', 'reason', 'verify', 'subject', 'issuer', 'serial', 'not_af
            'client_cert', 'client_cert_chain', 'resumed')
 CUSTOMER = ('cert', 'raw_cert', 'escaped_cert', 's_dn', 'i_dn', 's_dn_legacy', 'i_dn_legacy', 'serial', 'fingerprint', 'verify',
             'v_start', 'v_end', 'v_remain')
-SAYS = r'\n'.join([*(f'{each}=$reqauth_{each}' for each in REQAUTH),
+PRESENTED = tuple(f'presented_{each}' for each in ('subject', 'issuer', 'serial', 'not_before', 'not_after', 'fingerprint', 'depth', 'failed', 'because'))
+SAYS = r'\n'.join([*(f'{each}=$reqauth_{each}' for each in REQAUTH + PRESENTED),
                    *(f'ssl_client_{each}=$ssl_client_{each}' for each in CUSTOMER if each != 'cert' and each != 'raw_cert'),
                    'ssl_client_cert=${ssl_client_cert}.', 'ssl_client_raw_cert=${ssl_client_raw_cert}.',
                    'session=$ssl_session_reused', 'host=$server_name', ''])
 NOBODY = dict.fromkeys([f'ssl_client_{each}' for each in CUSTOMER], '') | {
     'ssl_client_verify': 'NONE', 'ssl_client_cert': '.', 'ssl_client_raw_cert': '.'}
+NOTHING_PRESENTED = dict.fromkeys(PRESENTED, '')
 NO_AGENT = dict.fromkeys(REQAUTH[3:], '') | {'verify': 'NONE'}
 
 
@@ -110,9 +116,9 @@ def meets(nginx, name, *options, status=0, line=None, target='/', port=None, **w
     return seen
 
 
-AGENT = {'outcome': 'accepted', 'verify': 'SUCCESS', 'subject': 'CN=crawler.example'} | NOBODY
-IGNORED = {'outcome': 'ignored', 'reason': 'ignored'} | NO_AGENT
-STRANGER = {'outcome': 'not_offered', 'reason': 'not_offered'} | NO_AGENT
+AGENT = {'outcome': 'accepted', 'verify': 'SUCCESS', 'subject': 'CN=crawler.example'} | NOBODY | NOTHING_PRESENTED
+IGNORED = {'outcome': 'ignored', 'reason': 'ignored'} | NO_AGENT | NOTHING_PRESENTED
+STRANGER = {'outcome': 'not_offered', 'reason': 'not_offered'} | NO_AGENT | NOTHING_PRESENTED
 
 
 def curl(nginx, name, *options, target='/', port=None):
@@ -202,10 +208,6 @@ def test_agents_at_other_hosts(two_hosts):
     meets(two_hosts, 'b.example', *CRAWLER, line={'acknowledged': True, 'sent': 'empty'}, outcome='accepted', reason='empty', **NO_AGENT, **NOBODY)
     for who, where in (('crawler', 'b.example'), ('partner', 'a.example'), ('impostor', 'a.example')):
         meets(two_hosts, where, *own(who), '--on-unsatisfiable', 'present', status=1, line={'alert_received': 'unknown_ca', 'judged': 'refused'})
-    refusals = [each for each in two_hosts.log().splitlines() if 'reqauth: refused a client with the flag: ' in each]
-    assert len(refusals) == 3
-    for each in refusals:
-        assert 'unable to get local issuer certificate' in each and '[info]' in each, 'the log says why, at level info'
     meets(two_hosts, 'c.example', *CRAWLER, line={'requested': False, 'acknowledged': False, 'sent': 'none'}, **IGNORED, **NOBODY)
 
 
@@ -404,6 +406,68 @@ def test_invalid_continue_and_403():
         assert '[crit]' not in nginx.log()
 
 
+# Whom a handshake refuses: the lines of a server {}, what the client is told, its alert, and the log's words.
+REFUSED = {
+    'unknown CA': (on(), [*own('impostor'), *SHOWN], 'unknown_ca', [
+        'unable to get local issuer certificate (20) at depth 0; presented', 'subject "CN=crawler.example", issuer "CN=others CA"', 'impostor']),
+    'revoked': (on('agents', f'reqauth_crl {path("crl-revoked.pem")};'), own('revoked'), 'certificate_revoked', [
+        'certificate revoked (23) at depth 0: the CRL of CN=agents CA of 20', ' names it; ', 'subject "CN=revoked.example"', 'revoked']),
+    'too deep': (on('agents', 'reqauth_verify_depth 0;'), own('below'), 'unknown_ca', [
+        'certificate chain too long (22) at depth 1, "CN=middle CA"; ', 'subject "CN=below.example", issuer "CN=middle CA"', 'below']),
+    'hostile name': (on(), [*own('liar'), *SHOWN], 'unknown_ca', [
+        r'subject "CN=x\22\2C issuer \22CN=agents CA\0A[alarm]", issuer "CN=others CA"', 'liar']),
+    'no certificate': (on('agents', 'reqauth_missing fail;'), OFFERS, 'certificate_required', ['it presented no certificate', None]),
+    'CRL that has run out': (on('agents', f'reqauth_crl {path("crl-ended.pem")};'), CRAWLER, 'internal_error', [
+        'CRL has expired (12) at depth 0: the CRL of CN=agents CA ended 2020-01-02T00:00:00Z', "which is this server's to mend",
+        'subject "CN=crawler.example"', 'crawler']),
+    'no CRL': (on('ca.d', f'reqauth_crl {path("crl.pem")};'), own('partner'), 'internal_error', [
+        'unable to get certificate CRL (3) at depth 0: no CRL of CN=partners CA can be used', 'subject "CN=partner.example"', 'partner']),
+    'expired CA': (on('ended'), own('of-ended'), 'internal_error', [
+        'certificate has expired (10) at depth 1, "CN=ended CA": the anchor CN=ended CA ended 2020-01-02T00:00:00Z', 'of-ended']),
+}
+
+
+@pytest.mark.parametrize('lines, options, alert, words', REFUSED.values(), ids=REFUSED)
+def test_refused(lines, options, alert, words):
+    """One line at nginx's own default level, with all of it, and none beside that alarms."""
+    with Nginx(vhost('a.example', lines)) as nginx:
+        meets(nginx, 'a.example', *options, status=1, line={'alert_received': alert})
+        *words, who = words
+        if who is not None:
+            words += [f'serial {text_of_certificate(who, "-serial")}, SHA-256 {fingerprint(who)}, valid from 20', 'Z to 20']
+        shown = [line for line in nginx.log().splitlines() if not re.search(r' \[(debug|info|notice|warn)\] ', line)]
+        assert len(shown) == 1 and ' [error] ' in shown[0], nginx.log()
+        for word in ['reqauth: refused a client with the flag, server name "a.example": ', ', client: 127.0.0.1', *words]:
+            assert word in shown[0], (word, shown[0])
+
+
+def test_refused_without_a_server_name():
+    with Nginx(vhost('a.example', on())) as nginx:
+        run(CLIENT, '--connect', f'127.0.0.1:{nginx.port}', '--servername', '', '--ca', path('servers.pem'), *own('impostor'), *SHOWN)
+        assert 'reqauth: refused a client with the flag, without a server name: ' in nginx.log()
+
+
+def test_presented():
+    """What came with `continue`: by names that no identity has, and without making one."""
+    with Nginx(vhost('a.example', on(), 'reqauth_invalid continue;'), vhost('b.example', on())) as nginx:
+        seen = meets(nginx, 'a.example', *own('impostor'), *SHOWN, outcome='accepted', reason='invalid', presented_subject='CN=crawler.example',
+                     presented_issuer='CN=others CA', presented_serial=text_of_certificate('impostor', '-serial'),
+                     presented_fingerprint=fingerprint('impostor'), presented_depth='0', presented_failed='CN=crawler.example', presented_because='',
+                     **{**NO_AGENT, 'verify': 'FAILED:unable to get local issuer certificate'}, **NOBODY)
+        assert re.fullmatch(r'20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ', seen.page['presented_not_after'])
+        assert seen.page['presented_not_before'] < seen.page['presented_not_after']
+        meets(nginx, 'a.example', *OFFERS, reason='empty', **NOTHING_PRESENTED)
+        with Tunnel(nginx, 'a.example', 'impostor', 'presents') as tunnel:
+            for host, subject in (('a.example', 'CN=crawler.example'), ('b.example', '')):
+                assert tunnel.get(host)[0][1].get('presented_subject') == subject, host
+
+
+def test_end_of_a_certificate_for_ever():
+    leaf('device', '/CN=device', 'agents', 'DNS:device.example', dates=('20200101000000Z', '99991231235959Z'))
+    with Nginx(vhost('a.example', on())) as nginx:
+        meets(nginx, 'a.example', *own('device'), verify='SUCCESS', not_after='9999-12-31T23:59:59Z')
+
+
 def test_inheritance():
     """http {} says it for all, and a server {} something else for itself. Files are relative to the configuration's directory."""
     with Nginx(vhost('a.example'), vhost('b.example', f'reqauth_trusted_certificate {path("partners.pem")}; reqauth_missing fail;'),
@@ -599,7 +663,7 @@ CUSTOMERS_TOO, OTHERS_TOO = [f'ssl_verify_client optional; ssl_client_certificat
 MISDIRECTED = [vhost('a.example www.a.example', on()), vhost('b.example', on(), 'http2_max_field_size 16k;'),
                vhost('c.example', on('agents', 'reqauth_misdirected 421;')), vhost('localhost', 'reqauth off; reqauth_misdirected 421;'),
                vhost('d.example', on(), CUSTOMERS_TOO)]
-MIXED = {'outcome': 'misdirected', 'reason': 'misdirected'} | NO_AGENT | NOBODY
+MIXED = {'outcome': 'misdirected', 'reason': 'misdirected'} | NO_AGENT | NOBODY | NOTHING_PRESENTED
 HERE, THERE, NOT_HERE = {'status': '200', **AGENT}, {'status': '200', **MIXED}, {'status': '421'}
 
 
@@ -1344,5 +1408,5 @@ def test_documented():
     with open(os.path.join(ROOT, 'modules', 'nginx', 'settings.cpp')) as file:
         for directive in re.findall(r'ngx_string\("(reqauth\w*)"\)', file.read()):
             assert re.search(rf'^\| `{directive} ', document, re.M), f'docs/nginx.md has {directive}'
-    for variable in REQAUTH:
+    for variable in REQAUTH + PRESENTED:
         assert re.search(rf'^\|.*`\$reqauth_{variable}`.*\|', document, re.M), f'docs/nginx.md has $reqauth_{variable}'
