@@ -70,7 +70,7 @@ struct server_record {
         certificates_handle chain; ///< that the witness saw verified
         x509_handle leaf;          ///< whose digest the facts have
         std::shared_ptr<const identity> who; ///< it, once somebody has asked for it
-        turned_down refused;       ///< or the one that it did not
+        turned_down refused;                 ///< or the one that it did not
         bool verified_apart = false;
         pending to_count;
     };

@@ -116,25 +116,25 @@ bool is_servers_fault(const trust_store& trust, const turned_down& refused, int 
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_PATH_LENGTH_EXCEEDED:
     case X509_V_ERR_CERT_CHAIN_TOO_LONG: return false;
-    default: return refused.depth > 0 && refused.failed != nullptr && trust.contains(sha256(*refused.failed));
+    default: return refused.depth > 0 && refused.failed != nullptr && trust.contains(*refused.failed);
     }
 }
 
 // An error takes it back, for good. The first is what is told.
 //= SEC-1
 void fail(const asked& by, int error, X509_STORE_CTX* verification) {
-    if (!std::exchange(by.seen.failed, true)) {
-        by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
-        turned_down& refused = by.record.now.refused;
-        refused.leaf = reference(X509_STORE_CTX_get0_cert(verification));
-        refused.depth = X509_STORE_CTX_get_error_depth(verification);
-        refused.failed = reference(sk_X509_value(X509_STORE_CTX_get0_chain(verification), refused.depth));
-        if (X509_CRL* crl = X509_STORE_CTX_get0_current_crl(verification); crl != nullptr && X509_CRL_up_ref(crl) == 1)
-            refused.crl.reset(crl);
-        refused.server_at_fault = is_servers_fault(by.trust, refused, error);
-    }
+    const bool first = !std::exchange(by.seen.failed, true);
+    if (first) by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
     by.seen.held = false;
     disown_session(by.ssl, by.record);
+    if (!first) return;
+    turned_down& refused = by.record.now.refused;
+    refused.leaf = reference(X509_STORE_CTX_get0_cert(verification));
+    refused.depth = X509_STORE_CTX_get_error_depth(verification);
+    refused.failed = reference(sk_X509_value(X509_STORE_CTX_get0_chain(verification), refused.depth));
+    if (X509_CRL* crl = X509_STORE_CTX_get0_current_crl(verification); crl != nullptr && X509_CRL_up_ref(crl) == 1)
+        refused.crl.reset(crl);
+    refused.server_at_fault = is_servers_fault(by.trust, refused, error);
 }
 
 // OpenSSL makes the alert of the error that stays. One that is the server's own ends in internal_error.
