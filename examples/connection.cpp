@@ -33,10 +33,10 @@ void forget() {
 
 } // namespace
 
-connection::connection(tcp::socket socket, SSL_CTX& context, const server_options& options, std::uint64_t number,
+connection::connection(tcp::socket socket, const hosts& served, const server_options& options, std::uint64_t number,
                        std::function<void()> ended)
-    : socket_(std::move(socket)), deadline_(socket_.get_executor()), options_(options),
-      trace_(options_of(options.agents).extension, "[" + std::to_string(number) + "] "), ssl_(SSL_new(&context)),
+    : socket_(std::move(socket)), deadline_(socket_.get_executor()), served_(served), options_(options),
+      trace_(options_of(options.agents).extension, "[" + std::to_string(number) + "] "), ssl_(SSL_new(&served.first())),
       ended_(std::move(ended)), early_(options.early_data > 0),
       received_(limits::header + limits::body + options.early_data) {
     socket_.native_non_blocking(true);
@@ -171,10 +171,11 @@ void connection::answer(const http_request& request) {
                            plain_page("Only GET and HEAD", "There is nothing to change on this server."));
     if (path == "/pha" && options_.post_handshake) return ask_again(request);
     if (path == "/debug") return answer_json(request);
+    if (path == "/metrics") return answer_metrics(request);
     if (path == "/")
         return answer_page(request, http::status::ok, welcome_page(read_visit(*ssl_, events_, std::nullopt)));
     answer_page(request, http::status::not_found,
-                plain_page("Nothing here", "This server has two pages: / and /debug."));
+                plain_page("Nothing here", "This server has three pages: /, /debug and /metrics."));
 }
 
 void connection::answer_page(const http_request& request, http::status status, std::string page) {
@@ -183,6 +184,13 @@ void connection::answer_page(const http_request& request, http::status status, s
     response.set("Content-Security-Policy", content_security_policy());
     if (status == http::status::method_not_allowed) response.set(http::field::allow, "GET, HEAD");
     response.body() = std::move(page);
+    send(std::move(response), request.method() == http::verb::head);
+}
+
+void connection::answer_metrics(const http_request& request) {
+    http_response response(http::status::ok, request.version());
+    response.set(http::field::content_type, reqauth_settings::metrics_type);
+    response.body() = served_.metrics();
     send(std::move(response), request.method() == http::verb::head);
 }
 

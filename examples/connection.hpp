@@ -2,6 +2,7 @@
 #pragma once
 
 #include "handshake_events.hpp"
+#include "hosts.hpp"
 #include "server_options.hpp"
 #include "tls.hpp"
 #include "visit.hpp"
@@ -34,7 +35,7 @@ inline constexpr std::uint64_t body = 8 * 1024;
 class connection : public std::enable_shared_from_this<connection> {
 public:
     /// `ended` runs once, in any thread, when the connection is gone.
-    connection(boost::asio::ip::tcp::socket socket, SSL_CTX& context, const server_options& options,
+    connection(boost::asio::ip::tcp::socket socket, const hosts& served, const server_options& options,
                std::uint64_t number, std::function<void()> ended);
     ~connection();
     connection(const connection&) = delete;
@@ -65,6 +66,7 @@ private:
     void read_request();
     void answer(const http_request& request);
     void answer_page(const http_request& request, boost::beast::http::status status, std::string page);
+    void answer_metrics(const http_request& request);
     void answer_json(const http_request& request, std::optional<std::string> error = {});
     void bad_request();
     void send(http_response response, bool head);
@@ -84,6 +86,7 @@ private:
 
     boost::asio::ip::tcp::socket socket_;
     boost::asio::steady_timer deadline_;
+    const hosts& served_;
     const server_options& options_;
     handshake_events events_;
     wire_trace trace_;

@@ -150,6 +150,13 @@ void hosts::configure(host& each) {
 
     // What the library adds: who offers the flag is asked, and judged by --agents-ca.
     each.attached = server_.attach(context, policy_of(each));
+    reqauth::server::count_into(each.attached, *each.counted);
+}
+
+std::string hosts::metrics() const {
+    std::vector<reqauth_settings::one_server> servers;
+    for (const host& each : all_) servers.push_back({each.name, reqauth::server::counted_in(*each.counted)});
+    return reqauth_settings::metrics(servers);
 }
 
 reqauth::server_policy hosts::policy_of(const host& each) const {

@@ -2,11 +2,13 @@
 #pragma once
 
 #include "server_options.hpp"
+#include "settings/counters.hpp"
 #include "tls.hpp"
 
 #include <reqauth/server.hpp>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +34,9 @@ public:
     /// it serves. Gives warnings. Throws, and changes nothing, where a file does not load. Any thread.
     std::vector<std::string> reload();
 
+    /// metrics are the counters of each host, as GET /metrics gives them. Any thread.
+    [[nodiscard]] std::string metrics() const;
+
 private:
     struct host {
         std::string name; ///< lower case; empty: every other
@@ -43,6 +48,7 @@ private:
         context_ptr context = {};
         std::array<unsigned char, 32> id_context = {};
         reqauth::attachment attached = {};
+        std::unique_ptr<reqauth::server_counters> counted = std::make_unique<reqauth::server_counters>();
     };
 
     void configure(host& each);

@@ -94,7 +94,7 @@ private:
 
     void open(tcp::socket socket, std::uint64_t number) {
         const auto accepted =
-            std::make_shared<connection>(std::move(socket), served_.first(), options_, number, [this, number] {
+            std::make_shared<connection>(std::move(socket), served_, options_, number, [this, number] {
                 net::post(strand_, [this, number] {
                     open_.erase(number);
                     stop_waiting_when_done();

@@ -251,9 +251,10 @@ public:
     [[nodiscard]] server_counters counters() const noexcept;
 
     /// count_into has the handshakes of an SSL_CTX counted in `memory`, too, as in one that several processes share. To be
-    /// called before its first handshake. `memory` must outlive the SSL_CTX and its SSLs, and is read by
-    /// std::atomic_ref. Throws error{not_attached} where the SSL_CTX is gone.
+    /// called before its first handshake. `memory` must outlive the SSL_CTX and its SSLs; counted_in reads it meanwhile.
+    /// Throws error{not_attached} where the SSL_CTX is gone.
     static void count_into(const attachment& where, server_counters& memory);
+    [[nodiscard]] static server_counters counted_in(server_counters& memory) noexcept;
 
     server(server&&) noexcept;
     server& operator=(server&&) noexcept;

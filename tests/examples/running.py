@@ -173,6 +173,21 @@ def client_cert(name):
     return f':{base64.b64encode(der_of(name)).decode()}:'
 
 
+def metrics_of(text):
+    """Prometheus' text format: {'reqauth_handshakes_total{server="x"}': 3, ...}; each name described, once, before its values."""
+    values, described = {}, []
+    for line in text.splitlines():
+        word = line.split(' ')
+        if line.startswith('# TYPE'):
+            assert word[3:] == ['counter'] and word[2] not in described, line
+            described.append(word[2])
+        elif not line.startswith('# HELP'):
+            name, value = line.rsplit(' ', 1)
+            assert name not in values and name.split('{')[0] == described[-1], line
+            values[name] = int(value)
+    return values
+
+
 # The two programs.
 
 class Server:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import ssl
@@ -16,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from running import (CLIENT, PATIENCE, SERVER, Server, authority, client, exchange, home, keeping, leaf, octets_of, other, own, path,
-                     presenting, read_all, returns, revocation_list, run, s_client, same, thumbprint, tls, visit, write)
+from running import (CLIENT, PATIENCE, SERVER, Server, authority, client, exchange, home, keeping, leaf, metrics_of, octets_of, other, own,
+                     path, presenting, read_all, returns, revocation_list, run, s_client, same, thumbprint, tls, visit, write)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -224,6 +225,48 @@ def test_post_handshake_no_trust():
 def test_no_post_handshake():
     with Server() as server:
         assert 'Nothing here' in client(server, '--post-handshake', '--get', '/pha').out
+
+
+def counted(server):
+    """What GET /metrics says, but for what is zero, to a person, who is in it."""
+    values = metrics_of(client(server, '--get', '/metrics').out.rsplit('\n', 2)[0])
+    return {name.removeprefix('reqauth_').replace('_total', ''): value for name, value in values.items() if value}
+
+
+# Who comes, to a server with which options, and what is counted beside the person who asks.
+COUNTS = {
+    'a crawler': (OPEN, CRAWLER, 'offered asked acknowledged verified'),
+    'a person': (OPEN, [], ''),
+    'ignored': ([], CRAWLER, 'offered unverified{reason="ignored"}'),
+    'empty': (OPEN, ['--offer', 'always'], 'offered asked acknowledged unverified{reason="empty"}'),
+    'impostor': (OPEN, own('impostor'), 'offered asked acknowledged refused unverified{reason="invalid"} '
+                 'verify_errors{code="20",error="unable to get local issuer certificate"}'),
+    'impostor, continue': ([*OPEN, '--on-invalid', 'continue'], own('impostor'), 'offered asked acknowledged unverified{reason="invalid"} '
+                           'verify_errors{code="20",error="unable to get local issuer certificate"}'),
+    'missing, fail': ([*OPEN, '--on-missing', 'fail'], ['--offer', 'always'],
+                      'offered asked acknowledged refused unverified{reason="empty"}'),
+}
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_metrics(name):
+    options, visitor, expected = COUNTS[name]
+    with Server(*options) as server:
+        client(server, *visitor)
+        client(server, *visitor)
+        persons = 1 + 2 * (not expected)
+        names = re.findall(r'verify_errors{[^}]*}|[^ ]+', expected)
+        assert counted(server) == {'handshakes': 3, 'handshakes_unverified{reason="not_offered"}': persons,
+                                   **{each if each.startswith('verify') else f'handshakes_{each}': 2 for each in names}}
+
+
+def test_metrics_of_hosts():
+    with Server(*OPEN, '--vhost', f'b.example={host("counted-b", "hosts")}') as server:
+        client(server, *CRAWLER)
+        client(server, *CRAWLER, '--servername', 'b.example')
+        found = counted(server)
+        same(found, **{'handshakes_offered': 1, 'handshakes_verified': 1, 'handshakes_offered{server="b.example"}': 1,
+                       'handshakes_unverified{server="b.example",reason="ignored"}': 1})
 
 
 def test_pages():

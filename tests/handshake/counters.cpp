@@ -65,7 +65,7 @@ struct counted {
     /// words since they were last asked for.
     std::string words() {
         const std::string all = words_for(server.counters());
-        CHECK(words_for(*memory) == all);
+        CHECK(words_for(reqauth::server::counted_in(*memory)) == all);
         return all;
     }
     std::unique_ptr<reqauth::server_counters> memory = std::make_unique<reqauth::server_counters>();

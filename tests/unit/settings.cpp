@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 
+#include "settings/counters.hpp"
 #include "settings/settings.hpp"
 #include "support/pki.hpp"
 
@@ -105,4 +106,36 @@ TEST_CASE("settings / load / none, missing -> an error about that setting, with 
     CHECK(wrong_with(row("crl"), reqauth::errc::unreadable, [&] {
               (void)load(all, agents);
           }).find("/nowhere/crl.pem") == 0);
+}
+
+TEST_CASE("settings / metrics / each counter -> its line for each server, with what a label cannot hold escaped",
+          "[unit]") {
+    reqauth::server_counters first;
+    std::uint64_t next = 1;
+    for (const counter& each : counters)
+        std::visit(
+            [&](auto field) {
+                if constexpr (requires { (first.*field).size(); })
+                    (first.*field).back() = next++;
+                else
+                    first.*field = next++;
+            },
+            each.field);
+    const std::string alone = metrics({{"", first}});
+    for (const char* line : {"# HELP reqauth_handshakes_total TLS handshakes that have ended, well or badly\n"
+                             "# TYPE reqauth_handshakes_total counter\nreqauth_handshakes_total 1\n",
+                             "\nreqauth_handshakes_offered_total 2\n", "\nreqauth_handshakes_asked_total 3\n",
+                             "\nreqauth_handshakes_acknowledged_total 4\n", "\nreqauth_handshakes_verified_total 5\n",
+                             "\nreqauth_handshakes_resumed_total 6\n", "\nreqauth_handshakes_refused_total 7\n",
+                             "\nreqauth_handshakes_unverified_total{reason=\"not_offered\"} 0\n",
+                             "\nreqauth_handshakes_unverified_total{reason=\"handshake_unfinished\"} 8\n",
+                             "\nreqauth_verify_errors_total{code=\"127\",error="}) {
+        CAPTURE(line);
+        CHECK(("\n" + alone).find(line) != std::string::npos);
+    }
+    CHECK(alone.find("code=\"0\"") == std::string::npos);
+    const std::string both = metrics({{"a.example", first}, {"~^\"(.+)\\.b\n", {}}});
+    CHECK(both.find("\nreqauth_handshakes_offered_total{server=\"a.example\"} 2\n"
+                    "reqauth_handshakes_offered_total{server=\"~^\\\"(.+)\\\\.b\\n\"} 0\n") != std::string::npos);
+    CHECK(both.find("{server=\"a.example\",reason=\"ignored\"} 0\n") != std::string::npos);
 }

@@ -202,6 +202,7 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
 }
 
 server_counters server::counters() const noexcept { return now_in(side_->counters); }
+server_counters server::counted_in(server_counters& memory) noexcept { return now_in(memory); }
 
 void server::count_into(const attachment& where, server_counters& memory) {
     const auto there = where.handle.lock();
