@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytest.register_assert_rewrite('running', 'hosts', 'servers', 'standing')
+pytest.register_assert_rewrite('running', 'hosts', 'servers', 'standing', 'refusals')
 import running  # noqa: E402
 import servers  # noqa: E402
 

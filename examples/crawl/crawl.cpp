@@ -6,6 +6,9 @@
 
 #include <reqauth/error.hpp>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -83,6 +86,12 @@ template <class Value> Value get(CURL* easy, CURLINFO info) {
     Value value{};
     curl_easy_getinfo(easy, info, &value);
     return value;
+}
+
+/// ssl_of is that of the connection that a transfer is on; null: none.
+SSL* ssl_of(CURL* easy) {
+    const auto* tls = get<curl_tlssessioninfo*>(easy, CURLINFO_TLS_SSL_PTR);
+    return tls != nullptr && tls->backend == CURLSSLBACKEND_OPENSSL ? static_cast<SSL*>(tls->internals) : nullptr;
 }
 
 /// may_pass says whether another try may go better. An alert is the server's decision, and so is what it answered,
@@ -206,9 +215,11 @@ void crawl::begin(fetch& what) {
     set(easy, CURLOPT_CAINFO, static_cast<const char*>(nullptr));
     set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
     set(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-    // Until an answer comes, see_header(): a connection that fails is closed at once, and with that the alert read which
-    // may be waiting there. The server may have refused, and gone, before the request was sent.
-    set(easy, CURLOPT_FORBID_REUSE, 1L);
+    set(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    set(easy, CURLOPT_OPENSOCKETDATA, &made);
+    set(easy, CURLOPT_XFERINFOFUNCTION, look_for_alert);
+    set(easy, CURLOPT_XFERINFODATA, &made);
+    set(easy, CURLOPT_NOPROGRESS, 0L);
     if (curl_multi_add_handle(multi_.get(), easy) != CURLM_OK) throw std::runtime_error("libcurl takes no transfer");
 }
 
@@ -235,11 +246,26 @@ CURLcode crawl::attach(CURL*, void* context, void* of_transfer) {
 // An answer comes: this tells which connection it is on, where that was there before. Later libcurl no longer says.
 std::size_t crawl::see_header(char*, std::size_t, std::size_t size, void* of_transfer) {
     const transfer& made = *static_cast<transfer*>(of_transfer);
-    const auto* tls = get<curl_tlssessioninfo*>(made.easy.get(), CURLINFO_TLS_SSL_PTR);
-    if (tls != nullptr && tls->backend == CURLSSLBACKEND_OPENSSL && tls->internals != nullptr)
-        made.what->over = connection_of(*static_cast<const SSL*>(tls->internals));
-    curl_easy_setopt(made.easy.get(), CURLOPT_FORBID_REUSE, 0L);
+    if (const SSL* ssl = ssl_of(made.easy.get())) made.what->over = connection_of(*ssl);
     return size;
+}
+
+curl_socket_t crawl::open_socket(void* of_transfer, curlsocktype, curl_sockaddr* where) {
+    return static_cast<transfer*>(of_transfer)->socket =
+               ::socket(where->family, where->socktype | SOCK_CLOEXEC, where->protocol);
+}
+
+// libcurl calls it now and then, and before it leaves a connection that has failed. The server may have refused, and
+// gone, before the request was sent: then libcurl reads no more, and the alert is still there. note() is told of it.
+int crawl::look_for_alert(void* of_transfer, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    const transfer& made = *static_cast<transfer*>(of_transfer);
+    SSL* ssl = ssl_of(made.easy.get());
+    sockaddr_in own{}; // the port of an IPv6 address is at the same place
+    socklen_t size = sizeof own;
+    if (ssl != nullptr && getsockname(made.socket, reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
+        ntohs(own.sin_port) == get<long>(made.easy.get(), CURLINFO_LOCAL_PORT))
+        static_cast<void>(reqauth::last_outcome_of(*ssl, made.socket));
+    return 0;
 }
 
 std::size_t crawl::see_body(char* data, std::size_t, std::size_t size, void* of_transfer) {

@@ -95,6 +95,7 @@ private:
         crawl* self;
         fetch* what;
         std::unique_ptr<CURL, free_with<curl_easy_cleanup>> easy;
+        curl_socket_t socket = CURL_SOCKET_BAD; ///< the last that was opened for it
         std::unique_ptr<std::FILE, free_with<std::fclose>> file = {};
         std::string complaint = {};                   ///< from here
         std::array<char, CURL_ERROR_SIZE> words = {}; ///< from libcurl
@@ -102,6 +103,8 @@ private:
 
     static CURLcode attach(CURL* easy, void* context, void* of_transfer);
     static std::size_t see_header(char* data, std::size_t one, std::size_t size, void* of_transfer);
+    static curl_socket_t open_socket(void* of_transfer, curlsocktype what, curl_sockaddr* where);
+    static int look_for_alert(void* of_transfer, curl_off_t, curl_off_t, curl_off_t, curl_off_t);
     static std::size_t see_body(char* data, std::size_t one, std::size_t size, void* of_transfer);
 
     void begin_what_may();

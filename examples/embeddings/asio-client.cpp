@@ -76,7 +76,8 @@ private:
     /// What is thrown comes out of io_context::run.
     void check(error_code error) {
         if (!error) return;
-        reqauth::throw_if_refused(*stream_.native_handle());
+        // Asio reads for OpenSSL: where it could not write, the alert is still in the socket.
+        reqauth::throw_if_refused(*stream_.native_handle(), stream_.lowest_layer().native_handle());
         throw std::runtime_error(error.message());
     }
 

@@ -20,7 +20,7 @@
 
 namespace {
 
-[[noreturn]] void fail(const SSL& ssl) {
+[[noreturn]] void fail(SSL& ssl) {
     reqauth::throw_if_refused(ssl);
     const char* reason = ERR_reason_error_string(ERR_peek_last_error());
     throw std::runtime_error(reason != nullptr ? reason : "the connection failed");

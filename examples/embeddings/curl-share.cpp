@@ -8,12 +8,15 @@
 //
 // Gets the URL as each identity, and as nobody, three times: on a new connection, on the same one, and on a new one
 // that resumes. Every time with a new handle, so that all it has from before comes from its CURLSH.
-// Exit status: 0 done, 1 a transfer failed, 2 usage or credential.
+// Exit status: 0 done, 1 a transfer failed, 2 usage or credential, 3 the server refused the certificate.
 
 #include <reqauth/client.hpp>
 
 #include <curl/curl.h>
 #include <openssl/ssl.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cstdio>
 #include <map>
@@ -21,6 +24,8 @@
 #include <vector>
 
 namespace {
+
+reqauth::client_outcome last; // of the last handshake
 
 using share_ptr = std::unique_ptr<CURLSH, decltype(&curl_share_cleanup)>;
 
@@ -54,6 +59,41 @@ CURLSH* share_for(const reqauth::client_scope& scope) {
     return found.get();
 }
 
+/// connection is what it takes to read the alert of a server that has refused, and gone, before libcurl could send its
+/// request: libcurl reads no more then.
+struct connection {
+    CURL* curl;
+    curl_socket_t socket = CURL_SOCKET_BAD; ///< the last that was opened for this handle
+};
+
+curl_socket_t open_socket(void* of, curlsocktype, curl_sockaddr* where) {
+    return static_cast<connection*>(of)->socket =
+               socket(where->family, where->socktype | SOCK_CLOEXEC, where->protocol);
+}
+
+/// libcurl calls it now and then, and before it leaves a connection that has failed.
+int look_for_alert(void* of, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    const auto [curl, last] = *static_cast<const connection*>(of);
+    const curl_tlssessioninfo* tls = nullptr;
+    long port = 0;
+    sockaddr_in own{}; // the port of an IPv6 address is at the same place
+    socklen_t size = sizeof own;
+    curl_easy_getinfo(curl, CURLINFO_TLS_SSL_PTR, &tls);
+    curl_easy_getinfo(curl, CURLINFO_LOCAL_PORT, &port);
+    if (tls == nullptr || tls->internals == nullptr) return 0;
+    if (getsockname(last, reinterpret_cast<sockaddr*>(&own), &size) != 0 || ntohs(own.sin_port) != port) return 0;
+    static_cast<void>(reqauth::last_outcome_of(*static_cast<SSL*>(tls->internals), last)); // observe is told of it
+    return 0;
+}
+
+void watch(connection& one) {
+    curl_easy_setopt(one.curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(one.curl, CURLOPT_OPENSOCKETDATA, &one);
+    curl_easy_setopt(one.curl, CURLOPT_XFERINFOFUNCTION, look_for_alert);
+    curl_easy_setopt(one.curl, CURLOPT_XFERINFODATA, &one);
+    curl_easy_setopt(one.curl, CURLOPT_NOPROGRESS, 0L);
+}
+
 std::size_t drop(const char*, std::size_t, std::size_t size, void*) { return size; }
 
 void visit(const char* url, const char* ca, reqauth::client& client, bool fresh) {
@@ -61,13 +101,16 @@ void visit(const char* url, const char* ca, reqauth::client& client, bool fresh)
     curl_easy_setopt(curl.get(), CURLOPT_URL, url);
     curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca);
     curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, drop);
+    connection watched{curl.get()};
+    watch(watched);
     curl_easy_setopt(curl.get(), CURLOPT_SHARE, share_for(scope_of(client, ca)));
     curl_easy_setopt(curl.get(), CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
     curl_easy_setopt(curl.get(), CURLOPT_SSL_CTX_DATA, &client);
     if (curl_easy_setopt(curl.get(), CURLOPT_SSL_CTX_FUNCTION, offer_the_flag) != CURLE_OK)
         throw std::runtime_error("this libcurl is not built with OpenSSL");
-    if (const CURLcode result = curl_easy_perform(curl.get()); result != CURLE_OK)
-        throw std::runtime_error(curl_easy_strerror(result));
+    const CURLcode result = curl_easy_perform(curl.get());
+    if (last.judged == reqauth::client_outcome::verdict::refused) throw reqauth::refused(last);
+    if (result != CURLE_OK) throw std::runtime_error(curl_easy_strerror(result));
     long connects = 0;
     curl_easy_getinfo(curl.get(), CURLINFO_NUM_CONNECTS, &connects);
     std::printf("visit: %s\n", connects != 0 ? "new connection" : "same connection");
@@ -84,6 +127,7 @@ int main(int argc, char** argv) try {
     for (int i = 3; i < argc; i += 2) {
         reqauth::client_policy policy;
         policy.credential = reqauth::credential::from_files(argv[i], argv[i + 1]);
+        policy.observe = [](const SSL&, const reqauth::client_outcome& outcome) { last = outcome; };
         identities.emplace_back(std::move(policy));
     }
     identities.emplace_back(reqauth::client_policy{}); // nobody
@@ -92,7 +136,7 @@ int main(int argc, char** argv) try {
     return 0;
 } catch (const reqauth::error& error) {
     std::fprintf(stderr, "curl-share: %s\n", error.what());
-    return 2;
+    return error.code() == reqauth::errc::refused ? 3 : 2;
 } catch (const std::exception& error) {
     std::fprintf(stderr, "curl-share: %s\n", error.what());
     return 1;

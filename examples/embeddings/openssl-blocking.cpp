@@ -28,7 +28,7 @@ int keep(SSL*, SSL_SESSION* newest) {
     return 1; // it is ours now
 }
 
-[[noreturn]] void fail(const SSL& ssl) {
+[[noreturn]] void fail(SSL& ssl) {
     reqauth::throw_if_refused(ssl); // another credential, or nothing: to try again is of no use
     const char* reason = ERR_reason_error_string(ERR_peek_last_error());
     throw std::runtime_error(reason != nullptr ? reason : "the connection failed");

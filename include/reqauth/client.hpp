@@ -313,9 +313,15 @@ private:
 /// connection `requested` is false and means nothing (RCA-16). Allocates nothing.
 [[nodiscard]] REQAUTH_EXPORT client_outcome client_outcome_of(const SSL& ssl) noexcept;
 
-/// throw_if_refused throws `refused` where the server has refused the certificate: to be called where the handshake, or
-/// the first read after it, fails.
-REQAUTH_EXPORT void throw_if_refused(const SSL& ssl);
+/// last_outcome_of is client_outcome_of where a call on `ssl` has failed for good, whichever it was. It first reads the
+/// alert that may have come: a server that refuses and closes at once has the client's write fail, and the alert lie there
+/// unread. It does not wait, writes nothing, and leaves application data to be read. SSL_get_error is to be asked before it.
+/// Give the `socket` where OpenSSL does not read from it itself, as in Asio and libcurl: the alert may still be there, and is
+/// read from it once the connection is reset. Of a BIO of the application's own nothing is read, since that might wait.
+[[nodiscard]] REQAUTH_EXPORT client_outcome last_outcome_of(SSL& ssl, int socket = -1) noexcept;
+
+/// throw_if_refused throws `refused` where that outcome says so.
+REQAUTH_EXPORT void throw_if_refused(SSL& ssl, int socket = -1);
 
 /// to_string gives the enumerator's name.
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(offer when) noexcept;

@@ -289,6 +289,12 @@ BREAKS = [
     ("a client shows its identity to whoever acknowledges", [
         (CLIENT, "if (facts.unproven != unproven::nothing) credential = nullptr;", ""),
     ]),
+    ("an alert that a failed write has left is not read", [
+        ("lib/openssl/client/outcome.cpp", "        find_alert(ssl, socket);\n", ""),
+    ]),
+    ("looking for an alert waits", [
+        ("lib/openssl/client/outcome.cpp", "fcntl(socket, F_SETFL, flags | O_NONBLOCK);", "static_cast<void>(socket);"),
+    ]),
     ("a chain is proof enough of any name", [
         ("lib/openssl/client/proof.cpp", "return that_name ? unproven::nothing : unproven::other_name;",
          "return that_name || true ? unproven::nothing : unproven::other_name;"),

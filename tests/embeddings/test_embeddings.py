@@ -15,6 +15,7 @@ import threading
 
 import pytest
 
+import refusals
 import servers
 from running import CLIENT, PATIENCE, Ran, Server, built, client, home, keeping, leaf, own, path, run, same, two_openssls
 
@@ -371,6 +372,30 @@ def test_ordinary_embedding(start, asks, name):
     if name != 'threads':
         assert f'sent {"empty" if asks else "none"}' in ran.visits[0]
         assert 'not resumed' not in ran.visits[1]
+
+
+def closing(how):
+    server = Other(built('tests/closes-at-once'), path('server.pem'), path('server.key'), path('agents.pem'), how)
+    server.port = int(server.line().removeprefix('port '))
+    return server
+
+
+def httplib():
+    if not os.path.exists(program_ := built('tests/httplib-server')):
+        pytest.skip('cpp-httplib is not here (libcpp-httplib-dev)')
+    port = servers.unused_port()
+    return Other(program_, path('server.pem'), path('server.key'), path('agents.pem'), str(port), port=port)
+
+
+@pytest.mark.parametrize('start', [
+    pytest.param(lambda: closing('close'), id='one that closes at once'),
+    pytest.param(lambda: closing('reset'), id='one that resets'),
+    pytest.param(lambda: closing('linger'), id='one that lingers'),
+    pytest.param(httplib, id='cpp-httplib')])
+@refusals.each_program
+def test_no_refusal_is_lost(start, name):
+    with start() as server:
+        refusals.always_noticed(name, server.port)
 
 
 def test_http2(nginx):

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import refusals
 import standing
 import applications
 from servers import Apache, Tunnel as Carrier, found
@@ -161,6 +162,13 @@ def test_agent(two, name, who, another, ca, uri):
          x_san_dns='crawler.example', x_san_uri=uri)
     assert re.fullmatch(r'([0-9A-F]{2})+', seen['x-serial'])
     assert re.fullmatch(r'20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ', seen['x-not-after'])
+
+
+@refusals.each_program
+def test_no_refusal_is_lost(httpd_with_module, name):
+    with httpd_with_module(vhost('localhost', f'ReqAuth on\nReqAuthCACertificateFile {path("agents.pem")}\nReqAuthCANames off', certificate='server',
+                                 echo='')) as server:
+        refusals.always_noticed(name, server.port)
 
 
 @at_both

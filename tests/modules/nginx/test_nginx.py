@@ -18,6 +18,7 @@ import time
 import pytest
 
 import applications
+import refusals
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, unused_port
@@ -209,6 +210,14 @@ def test_agents_at_other_hosts(two_hosts):
     for who, where in (('crawler', 'b.example'), ('partner', 'a.example'), ('impostor', 'a.example')):
         meets(two_hosts, where, *own(who), '--on-unsatisfiable', 'present', status=1, line={'alert_received': 'unknown_ca', 'judged': 'refused'})
     meets(two_hosts, 'c.example', *CRAWLER, line={'requested': False, 'acknowledged': False, 'sent': 'none'}, **IGNORED, **NOBODY)
+
+
+@refusals.each_program
+def test_no_refusal_is_lost(nginx_with_module, name):
+    with nginx_with_module(f'''server {{ listen 127.0.0.1:$PORT ssl; server_name localhost;
+        ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')};
+        reqauth on; reqauth_trusted_certificate {path('agents.pem')}; reqauth_ca_names off; return 200; }}''') as server:
+        refusals.always_noticed(name, server.port)
 
 
 def test_others_at_hosts(two_hosts):

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a refusal is noticed, each time, by every program and embedding: with a certificate of another CA.
+
+The server has to name no CAs, so that it is shown the certificate.
+"""
+import functools
+import os
+
+import pytest
+
+from running import CLIENT, built, own, path, run, two_openssls
+
+VISITS = 40
+CRAWL = built('examples/reqauth-crawl')
+FILES = [path('servers.pem'), path('impostor.pem'), path('impostor.key')]
+IDENTITY = ['--ca', FILES[0], *own('impostor'), '--json']
+PROGRAMS = {
+    'reqauth-client': lambda port: [CLIENT, '--connect', f'localhost:{port}', *IDENTITY],
+    'reqauth-client --get': lambda port: [CLIENT, '--connect', f'localhost:{port}', *IDENTITY, '--get', '/'],
+    'reqauth-crawl': lambda port: [CRAWL, *IDENTITY, '--retries', '0', f'https://localhost:{port}/'],
+    'openssl-blocking': lambda port: [*FILES, 'localhost', port, 1],
+    'openssl-poll': lambda port: [*FILES, 'localhost', port, 1],
+    'boost-asio-client': lambda port: [*FILES, 'localhost', port, 1],
+    'standalone-asio-client': lambda port: [*FILES, 'localhost', port, 1],
+    'threads': lambda port: [*FILES, 'localhost', port, 1, 1],
+    'curl-easy': lambda port: [*FILES, f'https://localhost:{port}/'],
+    'curl-multi': lambda port: [1, *FILES, f'https://localhost:{port}/'],
+    'curl-share': lambda port: [FILES[0], f'https://localhost:{port}/', *FILES[1:]],
+}
+each_program = pytest.mark.parametrize('name', PROGRAMS)
+
+
+@functools.cache
+def there(program):
+    """An embedding's place; skips without it."""
+    found = program if '/' in program else built(f'examples/embeddings/{program}')
+    if not os.path.exists(found):
+        pytest.skip(f'{os.path.basename(found)} is not built, since its library is not here')
+    if reason := two_openssls(found):
+        pytest.skip(reason)
+    return found
+
+
+def notices(name, port):
+    command = [str(each) for each in PROGRAMS[name](port)]
+    if not name.startswith('reqauth-'):
+        return run(there(name), *command).status == 3
+    ran = run(there(command[0]), *command[1:])
+    if name == 'reqauth-crawl':
+        return ran.line['hosts'][0]['refused'] == 'unknown_ca'
+    return ran.status == 1 and (ran.line['judged'], ran.line['alert_received']) == ('refused', 'unknown_ca')
+
+
+def always_noticed(name, port):
+    noticed = sum(notices(name, port) for _ in range(VISITS))
+    assert noticed == VISITS, f'{name} notices {noticed} of {VISITS} refusals'
