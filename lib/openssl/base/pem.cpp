@@ -3,6 +3,7 @@
 
 #include "../../names.hpp"
 #include "fence.hpp"
+#include "what_is.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -44,7 +45,6 @@ std::size_t occurrences(std::string_view text, std::string_view word) {
     return count;
 }
 
-// How many lines begin, or end, a block of the kinds that are wanted.
 // The lines that begin or end a block, by their letters and digits alone, in capitals: also those in which a blank,
 // the dashes or the letters have become others on the way.
 std::string letters_of(std::string_view pem) {
@@ -56,11 +56,13 @@ std::string letters_of(std::string_view pem) {
     return letters;
 }
 
+// How many lines begin, or end, a block of the kinds that are wanted.
 std::size_t marked(std::string_view letters, const std::string& begin_or_end, wanted kinds) {
     std::size_t count = 0;
     if (kinds != wanted::crls)
-        count +=
-            occurrences(letters, begin_or_end + "CERTIFICATE") + occurrences(letters, begin_or_end + "X509CERTIFICATE");
+        count += occurrences(letters, begin_or_end + "CERTIFICATE") +
+                 occurrences(letters, begin_or_end + "X509CERTIFICATE") -
+                 occurrences(letters, begin_or_end + "CERTIFICATEREQUEST");
     if (kinds != wanted::certificates) count += occurrences(letters, begin_or_end + "X509CRL");
     return count;
 }
@@ -94,7 +96,9 @@ std::string read_file(const std::filesystem::path& file) {
     };
     const auto fail = [&](int why) {
         throw error(errc::unreadable, file.string() + ": cannot be read: " + std::strerror(why),
-                    "look at its name and its permissions");
+                    why == EISDIR   ? "name a file in it"
+                    : why == EACCES ? "let this user read it, and enter its directory"
+                                    : "look at its name");
     };
     std::string octets;
     const std::unique_ptr<std::FILE, closed> in(std::fopen(file.c_str(), "rb"));
@@ -104,6 +108,12 @@ std::string read_file(const std::filesystem::path& file) {
     while (const std::size_t got = std::fread(buffer, 1, sizeof buffer, in.get())) octets.append(buffer, got);
     if (std::ferror(in.get()) != 0) fail(errno);
     return octets;
+}
+
+void not_there(std::string_view octets, std::string_view name, std::string_view wanted, std::string_view label) {
+    const nature what = what_is(octets);
+    throw error(errc::holds_nothing, std::string(name) + ": holds no " + std::string(wanted) + ": it is " + what.words,
+                what.cure.empty() ? "give PEM with BEGIN " + std::string(label) : std::string(what.cure));
 }
 
 pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
@@ -133,10 +143,11 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
             crl_handle made(X509_CRL_new_ex(scope.libctx, scope.properties));
             found.crls.push_back(object_in(block, std::move(made), d2i_X509_CRL, name, place));
         } else if (others == other_blocks::refuse) {
+            const nature what = block_in_words(type);
             throw error(errc::malformed,
-                        std::string(name) + ": block " + std::to_string(place) + " is " + block.name + ", no " +
+                        std::string(name) + ": block " + std::to_string(place) + " is " + what.words + ", no " +
                             std::string(name_of(kinds)),
-                        "take it out of the file");
+                        what.cure.empty() ? "take it out, or give the right file" : std::string(what.cure));
         }
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
@@ -145,13 +156,11 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
     const std::size_t lines = std::max(marked(letters, "BEGIN", kinds), marked(letters, "END", kinds));
     if (lines != read)
         throw error(errc::malformed,
-                    std::string(name) + ": " + std::to_string(lines) + " lines begin or end a " +
+                    std::string(name) + ": " + std::to_string(lines) +
+                        (lines == 1 ? " line begins or ends a " : " lines begin or end a ") +
                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) + " can be read",
-                    "mend those lines");
-    if (read == 0)
-        throw error(errc::holds_nothing, std::string(name) + ": holds no " + std::string(name_of(kinds)),
-                    std::string("give PEM with BEGIN ") +
-                        (kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509));
+                    "mend those lines: nothing stands before or after their five dashes");
+    if (read == 0) not_there(pem, name, name_of(kinds), kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509);
     return found;
 }
 

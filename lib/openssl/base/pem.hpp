@@ -41,6 +41,11 @@ enum class other_blocks { skip, refuse };
 [[nodiscard]] pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
                                      const openssl_scope& scope);
 
+/// not_there throws error{holds_nothing}: the octets of `name` are none of what is wanted, which stands under the PEM label
+/// `label`, but something else.
+[[noreturn]] void not_there(std::string_view octets, std::string_view name, std::string_view wanted,
+                            std::string_view label);
+
 /// certificates_in reads the certificates alone.
 [[nodiscard]] std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
                                                        const openssl_scope& scope);

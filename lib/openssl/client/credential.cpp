@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "../base/fence.hpp"
 #include "../base/pem.hpp"
+#include "../base/what_is.hpp"
 #include "credential_load.hpp"
 #include "no_prompt.hpp"
 
@@ -67,7 +68,7 @@ std::string without_pin(std::string uri) {
     return uri;
 }
 
-[[noreturn]] void key_failed(const passphrase_request& request, bool there_is_one, bool refused = false) {
+[[noreturn]] void key_failed(const passphrase_request& request, bool refused) {
     if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
     if ((request.asked || refused) && !request.options.passphrase)
         throw error(
@@ -79,27 +80,74 @@ std::string without_pin(std::string uri) {
         throw error(errc::passphrase,
                     request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()),
                     "give the right one");
-    if (there_is_one)
-        throw error(errc::malformed, request.what + ": the private key cannot be read" + without_pin(drain_errors()),
-                    "replace it");
     throw error(errc::key_unusable, request.what + ": no private key is to be had there" + without_pin(drain_errors()),
                 request.what.starts_with("pkcs11:") ? "look at the object's name, and at the PIN"
                                                     : "a public key or a certificate is not enough");
 }
 
+[[noreturn]] void not_a_key(std::string_view octets, const std::string& file) {
+    const nature what = what_is(octets);
+    if (what.cure.empty() && octets.find("PRIVATE KEY-----") != octets.npos)
+        throw error(errc::malformed, file + ": the private key cannot be read" + drain_errors(), "replace it");
+    throw error(errc::key_unusable, file + ": holds no private key: it is " + what.words,
+                what.cure.empty() ? "give PEM with BEGIN PRIVATE KEY" : std::string(what.cure));
+}
+
+/// cipher_of is what a private key in PEM is encrypted with; empty where it is not.
+std::string cipher_of(std::string_view pem) {
+    if (const auto at = pem.find("DEK-Info: "); at != pem.npos) // as before PKCS#8
+        return std::string(pem.substr(at + 10, pem.find(',', at) - at - 10));
+    const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    const std::unique_ptr<X509_SIG, freed_by<X509_SIG_free>> key(
+        in != nullptr ? PEM_read_bio_PKCS8(in.get(), nullptr, nullptr, nullptr) : nullptr);
+    if (key == nullptr) return {};
+    const X509_ALGOR* how = nullptr;
+    X509_SIG_get0(key.get(), &how, nullptr);
+    const ASN1_OBJECT* scheme = nullptr;
+    int kind = 0;
+    const void* parameters = nullptr;
+    X509_ALGOR_get0(&scheme, &kind, &parameters, how);
+    int cipher = NID_undef;
+    if (OBJ_obj2nid(scheme) != NID_pbes2) {
+        EVP_PBE_find(EVP_PBE_TYPE_OUTER, OBJ_obj2nid(scheme), &cipher, nullptr, nullptr);
+    } else if (kind == V_ASN1_SEQUENCE) {
+        const std::unique_ptr<PBE2PARAM, freed_by<PBE2PARAM_free>> both(static_cast<PBE2PARAM*>(
+            ASN1_item_unpack(static_cast<const ASN1_STRING*>(parameters), ASN1_ITEM_rptr(PBE2PARAM))));
+        if (both != nullptr) cipher = OBJ_obj2nid(both->encryption->algorithm);
+    }
+    const char* name = OBJ_nid2sn(cipher);
+    return cipher != NID_undef && name != nullptr ? name : "";
+}
+
+// What OpenSSL would call a wrong passphrase.
+void check_cipher(std::string_view pem, const std::string& file, const openssl_scope& scope) {
+    const std::string cipher = cipher_of(pem);
+    const std::unique_ptr<EVP_CIPHER, freed_by<EVP_CIPHER_free>> there(
+        EVP_CIPHER_fetch(scope.libctx, cipher.c_str(), scope.properties));
+    ERR_clear_error();
+    if (cipher.empty() || there != nullptr) return;
+    throw error(errc::key_unusable,
+                file + ": the private key is encrypted with " + cipher + ", which this OpenSSL does not have",
+                "make another file of it: openssl pkey -provider legacy -provider default -in FILE -out NEW, and with "
+                "-aes256 one that is encrypted");
+}
+
 pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
     std::string pem = read_file(file);
     const std::string name = file.string();
+    struct cleansed {
+        std::string& octets;
+        ~cleansed() { OPENSSL_cleanse(octets.data(), octets.size()); }
+    } const at_the_end{pem};
     passphrase_request request{options, name};
-    ERR_clear_error();
+    check_cipher(pem, name, options.scope);
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     pkey_handle key(in == nullptr ? nullptr
                                   : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request,
                                                                options.scope.libctx, options.scope.properties));
-    const bool there_is_one = pem.find("PRIVATE KEY-----") != std::string::npos;
-    OPENSSL_cleanse(pem.data(), pem.size());
-    if (key == nullptr) key_failed(request, there_is_one);
-    return key;
+    if (key != nullptr) return key;
+    if (!request.asked) not_a_key(pem, name);
+    key_failed(request, false);
 }
 
 struct store_freed {
@@ -117,9 +165,18 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
     const std::unique_ptr<OSSL_STORE_CTX, store_freed> store(
         OSSL_STORE_open_ex(uri.c_str(), options.scope.libctx, options.scope.properties, no_terminal.get(), &request,
                            nullptr, nullptr, nullptr));
-    if (store == nullptr)
-        throw error(errc::unreadable, name + ": cannot be opened" + without_pin(drain_errors()),
-                    "is its provider loaded?");
+    if (store == nullptr) {
+        const std::string words = without_pin(drain_errors());
+        const std::string scheme = uri.substr(0, uri.find(':'));
+        const std::unique_ptr<OSSL_STORE_LOADER, freed_by<OSSL_STORE_LOADER_free>> loader(
+            OSSL_STORE_LOADER_fetch(options.scope.libctx, scheme.c_str(), options.scope.properties));
+        ERR_clear_error();
+        if (loader == nullptr)
+            throw error(errc::unreadable,
+                        name + ": no provider of OpenSSL that is loaded here has keys of " + scheme + ":",
+                        "load the one that has in OpenSSL's configuration: openssl list -store-loaders shows them");
+        throw error(errc::unreadable, name + ": cannot be opened" + words, "look at what it names");
+    }
     OSSL_STORE_expect(store.get(), OSSL_STORE_INFO_PKEY);
     while (OSSL_STORE_eof(store.get()) == 0) {
         const std::unique_ptr<OSSL_STORE_INFO, freed_by<OSSL_STORE_INFO_free>> found(OSSL_STORE_load(store.get()));
@@ -127,7 +184,7 @@ pkey_handle key_from_uri(const std::string& uri, const credential_options& optio
             return pkey_handle(OSSL_STORE_INFO_get1_PKEY(found.get()));
         if (found == nullptr && OSSL_STORE_error(store.get()) == 1) break;
     }
-    key_failed(request, false, nobody_is_asked.refused());
+    key_failed(request, nobody_is_asked.refused());
 }
 
 //= RCA-7
@@ -146,6 +203,7 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
         const char* type;
         const char* group;
         std::vector<std::uint16_t> schemes;
+        unsigned long since = 0; ///< of OpenSSL's versions
     };
     static const std::vector<row> rows = {
         {"RSA", nullptr, {0x0804, 0x0805, 0x0806}},
@@ -153,9 +211,9 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
         {"EC", "prime256v1", {0x0403}},
         {"EC", "secp384r1", {0x0503}},
         {"EC", "secp521r1", {0x0603}},
-        {"EC", "brainpoolP256r1", {0x081a}},
-        {"EC", "brainpoolP384r1", {0x081b}},
-        {"EC", "brainpoolP512r1", {0x081c}},
+        {"EC", "brainpoolP256r1", {0x081a}, 0x30200000L},
+        {"EC", "brainpoolP384r1", {0x081b}, 0x30200000L},
+        {"EC", "brainpoolP512r1", {0x081c}, 0x30200000L},
         {"ED25519", nullptr, {0x0807}},
         {"ED448", nullptr, {0x0808}},
         {"ML-DSA-44", nullptr, {0x0904}},
@@ -166,13 +224,21 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
     std::size_t size = 0;
     const bool grouped =
         EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) == 1;
+    int in_full = 0;
+    if (EVP_PKEY_is_a(key, "EC") == 1 &&
+        EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &in_full) == 1 && in_full != 0)
+        throw error(errc::key_unusable,
+                    what + ": the key has the parameters of its curve in full, which TLS does not take",
+                    "make one that has the curve's name, and a certificate for it");
     for (const row& one : rows)
-        if (EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || std::strcmp(one.group, group.data()) == 0)) {
+        if (EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || std::strcmp(one.group, group.data()) == 0) &&
+            OpenSSL_version_num() >= one.since) {
             schemes = one.schemes;
             return;
         }
     if (grouped)
-        throw error(errc::key_unusable, what + ": TLS 1.3 has no signature scheme for keys on " + group.data(),
+        throw error(errc::key_unusable,
+                    what + ": this OpenSSL has no signature scheme of TLS 1.3 for keys on " + group.data(),
                     "use P-256, P-384, P-521, RSA or Ed25519");
 }
 
@@ -242,12 +308,18 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     loaded->provider = checked_provider(key.get(), key_name, options);
     check_validity(*loaded, *certificate, certificate_name, options);
     loaded->thumbprint = sha256(*certificate);
-    check_group_and_schemes(key.get(), key_name, loaded->schemes);
     EVP_PKEY* certified = X509_get0_pubkey(certificate.get());
     if (certified == nullptr)
         throw error(errc::key_unusable,
                     certificate_name + ": the certificate's public key cannot be read" + drain_errors(), "replace it");
-    if (EVP_PKEY_eq(certified, key.get()) != 1)
+    check_group_and_schemes(certified, certificate_name, loaded->schemes);
+    const auto matches = [&](X509* one) { return EVP_PKEY_eq(X509_get0_pubkey(one), key.get()) == 1; };
+    if (const auto leaf = std::ranges::find_if(chain, matches); !matches(certificate.get()) && leaf != chain.end())
+        throw error(errc::key_unusable,
+                    certificate_name + ": begins with " + name_text(X509_get_subject_name(certificate.get())) +
+                        ", and the key is that of " + name_text(X509_get_subject_name(*leaf)) + " further down",
+                    "the leaf has to come first, then the CA that issued it");
+    if (!matches(certificate.get()))
         throw error(errc::key_unusable,
                     key_name + ": is not the key of the certificate in " + certificate_name + drain_errors(),
                     "give the pair that belongs together");
