@@ -135,7 +135,8 @@ identity issue(const description& about, const identity* issuer, EVP_PKEY* key) 
     if (!about.name_constraints.empty())
         add_extension(certificate, issuing, NID_name_constraints, about.name_constraints);
 
-    const bool own_digest = EVP_PKEY_is_a(signing, "ED25519") == 1;
+    char digest[80];
+    const bool own_digest = EVP_PKEY_get_default_digest_name(signing, digest, sizeof digest) == 2; // Ed25519, ML-DSA
     must(X509_sign(&certificate, signing, own_digest ? nullptr : EVP_sha256()) > 0, "X509_sign");
     // OpenSSL works out a certificate's extensions when it first needs them. Threads do so in a way that ThreadSanitizer
     // cannot see, since OpenSSL is built without it: now, before there are threads.

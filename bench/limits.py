@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may not be exceeded. A figure is the median; one of which nothing was measured is passed over."""
+from measuring import CONTEXTS, NAMES, median
+
+
+def ratio(case, peer, name="instructions"):
+    return lambda found: median(found, case, name) / median(found, peer, name)
+
+
+def more(case, peer, name="allocations"):
+    return lambda found: median(found, case, name) - median(found, peer, name)
+
+
+def plain(case, name="instructions"):
+    return lambda found: median(found, case, name)
+
+
+def handshake(ours, peer, side):
+    return f"P-256 | {ours} | {side}", f"P-256 | {peer} | {side}"
+
+
+def limits():
+    """(what, its figure, at most)."""
+    for side in ("server", "client"):
+        yield f"flag, full, {side}: instructions / mutual TLS", ratio(*handshake("flag, certificate", "mutual TLS", side)), 1.003
+        yield f"flag, resumed, {side}: instructions / mutual TLS", ratio(*handshake("flag, resumed", "mutual TLS, resumed", side)), 1.005
+    for kind in ("", ", resumed"):
+        unflagged = handshake(f"no flag{kind}", f"bare{kind}", "server")
+        yield f"no flag{kind or ', full'}, server: instructions / bare", ratio(*unflagged), 1.001
+        yield f"no flag{kind or ', full'}, server: allocations more than bare", more(*unflagged), 0
+        yield f"no flag{kind or ', full'}: octets to the server / bare", ratio(*unflagged, "octets"), 1
+        yield (f"no flag{kind or ', full'}: octets to the client / bare",
+               ratio(*handshake(f"no flag{kind}", f"bare{kind}", "client"), "octets"), 1.001)  # a signature's length varies
+    yield "never offers, client: instructions / bare", ratio(*handshake("never offers", "bare", "client")), 1.001
+    for ours, peer, most in (("flag, certificate", "mutual TLS", (67, 22)), ("flag, resumed", "mutual TLS, resumed", (20, 17))):
+        for side, at_most in zip(("server", "client"), most):
+            yield f"{ours}, {side}: allocations more than mutual TLS", more(*handshake(ours, peer, side)), at_most
+    yield ("flag, full, two tickets: octets to the client / mutual TLS",
+           ratio(*handshake("flag, certificate", "mutual TLS", "client"), "octets"), 1.05)
+    yield ("flag, resumed: octets to the client / mutual TLS",
+           ratio(*handshake("flag, resumed", "mutual TLS, resumed", "client"), "octets"), 1.06)
+    yield ("flag, open connection, server: octets held more than mutual TLS",
+           more(*handshake("flag, certificate", "mutual TLS", "server"), "held"), 512)
+    for who in ("agent", "resumed agent"):
+        yield f"peer_of, {who}, after the first call: instructions", plain(f"peer_of | {who} | second"), 500
+        yield f"peer_of, {who}, after the first call: allocations", plain(f"peer_of | {who} | second", "allocations"), 0
+    for names in NAMES[1:]:
+        yield f"{names} CA names, server: instructions / mutual TLS", ratio(f"CA names | {names} | flag", f"CA names | {names} | mutual TLS"), 1.01
+    for kind in ("flag", "flag, resumed", "no flag"):
+        yield (f"{CONTEXTS[-1]} SSL_CTXs, {kind}, at the last: instructions / one SSL_CTX",
+               ratio(f"SSL_CTXs | {CONTEXTS[-1]} | {kind}", f"SSL_CTXs | 1 | {kind}"), 1.01)
+    for call in ("attach all", "replace all"):
+        many, fewer = (f"SSL_CTXs | {count} | {call}" for count in (CONTEXTS[-1], CONTEXTS[-2]))
+        yield f"{call} of {CONTEXTS[-1]} SSL_CTXs: instructions for each / those of {CONTEXTS[-2]}", (
+            lambda found, many=many, fewer=fewer: median(found, many, "instructions") / median(found, fewer, "instructions") / 10), 1.1
+        yield f"{call} of {CONTEXTS[-1]} SSL_CTXs: seconds of CPU", plain(many, "seconds"), 1
+    yield "replace with 10000 anchors, an agent of each stays: octets kept each time", plain("generations | 10000", "kept"), 65536
+
+
+def judge(found):
+    held = missed = 0
+    for what, figure, most in limits():
+        try:
+            value = figure(found)
+        except ValueError:  # the median of nothing: it was not measured
+            continue
+        good = value <= most
+        held, missed = held + good, missed + (not good)
+        digits = ",.0f" if most > 10 or most == 0 else ".4f"
+        print(f"{'held  ' if good else 'missed'} {value:14{digits}}  at most {most:10{digits}}  {what}")
+    print(f"limits: {held} held, {missed} missed")
+    return 1 if missed or not held else 0

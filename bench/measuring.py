@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the program bench, natively and under callgrind, and gathers what it says: one figure's values by case and name."""
+import collections
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "build/bench/bench"
+AREAS = ("handshakes", "calls", "scale")
+ROUNDS = 21  # signatures take a little more or less each time: the median stands for all
+NAMES, ANCHORS, CONTEXTS = (1, 10, 100, 1000), (1, 1000, 10000, 100000), (1, 10, 100, 1000, 10000)
+REVOKED, CONNECTIONS = (1, 1000, 200000), (1, 1000, 10000)
+
+
+def set_up():
+    subprocess.run([ROOT / "scripts/setup", "--package", "valgrind", "--target", "bench/bench"], check=True)
+
+
+def parts(directory):
+    """Each part that callgrind has written, as (case, instructions, file)."""
+    for part in sorted(Path(directory).glob("out.*"), key=lambda path: int(path.suffix[1:])):
+        text = part.read_text(errors="replace")
+        case = re.search(r"^desc: Trigger: Client Request: (.*)$", text, re.M)
+        spent = re.search(r"^(?:totals|summary): (\d+)$", text, re.M)
+        if case and spent:
+            yield case[1].strip(), int(spent[1]), part
+
+
+def under_callgrind(directory, words, with_lines=False):
+    options = ["--collect-atstart=no", "--combine-dumps=no", f"--dump-line={'yes' if with_lines else 'no'}"]
+    if words[0] == "scale":
+        options.append("--instr-atstart=no")
+    done = subprocess.run(["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={directory}/out", *options, PROGRAM, *words],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(words)} failed under callgrind:\n{done.stderr[-2000:]}")
+
+
+def instructions(words):
+    with tempfile.TemporaryDirectory() as directory:
+        under_callgrind(directory, words)
+        return [(case, "instructions", spent) for case, spent, _ in parts(directory)]
+
+
+def natively(words):
+    said = subprocess.run([PROGRAM, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = [line.split("\t") for line in said.splitlines()]
+    return [(case, *figure.split("=")) for case, *figures in rows for figure in figures]
+
+
+def jobs_of(areas, quick):
+    """(function, words) of all that is to be run, the longest first."""
+    if "scale" in areas and not quick:
+        for of, counts, rounds in (("contexts", CONTEXTS, 11), ("anchors", sorted({*NAMES, *ANCHORS}), 11), ("crls", REVOKED, 5),
+                                   ("connections", CONNECTIONS, 11)):
+            for count in reversed(counts):
+                words = ["scale", f"of={of}", f"count={count}", f"rounds={rounds}"]
+                yield instructions, words
+                yield natively, words
+        yield natively, ["scale", "of=generations", "count=10000", "rounds=4"]
+    if "handshakes" in areas:
+        keys = ["keys=P-256"] if quick else []
+        for side in ("server", "client"):
+            yield instructions, ["handshakes", f"rounds={ROUNDS}", f"side={side}", *keys]
+        yield natively, ["handshakes", f"rounds={ROUNDS}", *keys]
+    if "calls" in areas:
+        yield instructions, ["calls"]
+        yield natively, ["calls"]
+
+
+def measure(areas, quick=False):
+    """{case: {figure: [values]}}."""
+    found = collections.defaultdict(lambda: collections.defaultdict(list))
+    jobs = list(jobs_of(areas, quick))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for at, (job, rows) in enumerate(zip(jobs, pool.map(lambda job: job[0](job[1]), jobs)), 1):
+            for case, name, value in rows:
+                found[case][name].append(float(value))
+            progress(f"[{at}/{len(jobs)}] {' '.join(job[1])}")
+    progress("")
+    return found
+
+
+def progress(text):
+    """One line, which the next replaces; where nobody looks, nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def median(found, case, name):
+    return statistics.median(found[case][name])
+
+
+def write_json(found, path):
+    machine = {"openssl": subprocess.run(["openssl", "version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
+               "valgrind": subprocess.run(["valgrind", "--version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
+               "machine": platform.machine(), "system": platform.freedesktop_os_release()["PRETTY_NAME"]}
+    path.write_text(json.dumps({"on": machine, "figures": found}, indent=1) + "\n")
+
+
+def peer_of(case):
+    """What a case is compared with."""
+    for ours, theirs in (("no flag, resumed", "bare, resumed"), ("flag, resumed", "mutual TLS, resumed"), ("flag, certificate", "mutual TLS"),
+                         ("flag, no certificate", "mutual TLS, no certificate"), ("no flag", "bare"), ("never offers", "bare"),
+                         ("flag ignored", "bare"), ("other flags", "bare")):
+        if f"| {ours} |" in case:
+            return case.replace(f"| {ours} |", f"| {theirs} |")
+    if case.endswith(", again | server") or case.endswith(", again | client"):
+        return case.replace(", again", "")
+    if case.startswith("SSL_CTXs |"):
+        return re.sub(r"\| \d+ \|", "| 1 |", case)
+    return re.sub(r"\| flag\b", "| mutual TLS", case) if "| flag" in case else None
+
+
+def print_table(found):
+    print(f"{'':58} instructions   times  allocations     more     octets   times       held")
+    for case in found:
+        peer, cells = peer_of(case), []
+        for name, width in (("instructions", 14), ("allocations", 12), ("octets", 10)):
+            if not found[case][name]:
+                cells.append(" " * (width + 8))
+                continue
+            value = median(found, case, name)
+            base = median(found, peer, name) if peer in found and found[peer][name] else None
+            than = "" if not base else f"{value - base:+.0f}" if name == "allocations" else f"{value / base:.4f}"
+            cells.append(f"{value:{width},.0f}{than:>8}")
+        held = f"{median(found, case, 'held'):11,.0f}" if found[case]["held"] else ""
+        seconds = f" {median(found, case, 'seconds'):.3f} s" if found[case]["seconds"] else ""
+        print(f"{case:58}{''.join(cells)}{held}{seconds}")
+
+
+def by_function(part):
+    """({function of the library: instructions with all that it calls}, {function: its own})."""
+    names, whole, own = {}, collections.Counter(), collections.Counter()
+    function, called = "", False
+    for line in part.read_text(errors="replace").splitlines():
+        if named := re.match(r"c?fn=\((\d+)\)(?: (.*))?$", line):
+            name = names.setdefault(named[1], named[2])
+            if line.startswith("fn="):
+                function = name
+        elif line.startswith("calls="):
+            called = True
+        elif cost := re.match(r"[+*-]?\d* ?(\d+)$", line):
+            whole[function] += int(cost[1])
+            own[function] += 0 if called else int(cost[1])
+            called = False
+    return whole, own
+
+
+def profile(case, peer=None):
+    peer = peer or peer_of(case)
+    kind, side = case.split(" | ")[0], case.split(" | ")[-1]
+    with tempfile.TemporaryDirectory() as directory:
+        under_callgrind(directory, ["handshakes", "rounds=5", f"keys={kind}", f"side={side}"], with_lines=True)
+        counted = {}
+        for name in (case, peer):
+            of_it = sorted((spent, part) for each, spent, part in parts(directory) if each == name)
+            if not of_it:
+                sys.exit(f"bench: there is no case {name!r}")
+            spent, part = of_it[len(of_it) // 2]
+            counted[name] = (spent, *by_function(part))
+    (more, whole, own), (less, _, other) = counted[case], counted[peer]
+    print(f"{case}: {more:,}; {peer}: {less:,}; {more - less:+,}, {more / less:.4f} times\n\nthe library's functions, with all that they call")
+    for name, spent in [each for each in whole.most_common() if "reqauth::" in each[0]][:30]:
+        print(f"{spent:12,}  {name[:150]}")
+    print("\nby themselves, against the peer")
+    for name, spent in collections.Counter({name: own[name] - other[name] for name in {*own, *other}}).most_common(25):
+        print(f"{spent:+12,}  {name[:150]}")
