@@ -78,20 +78,6 @@ void conversation::run() {
     if (!client.done || !server.done) throw std::runtime_error("the handshake does not end");
 }
 
-void conversation::exchange(side& from, side& to, std::string_view data) {
-    std::size_t size = 0;
-    work(from, [&] {
-        if (SSL_write_ex(from.ssl.get(), data.data(), data.size(), &size) != 1)
-            throw std::runtime_error("SSL_write failed");
-    });
-    work(to, [&] {
-        char buffer[4096];
-        for (std::size_t got = 0; got < data.size(); got += size)
-            if (SSL_read_ex(to.ssl.get(), buffer, sizeof buffer, &size) != 1)
-                throw std::runtime_error("SSL_read failed");
-    });
-}
-
 void conversation::close() {
     // As after close_notify both ways: else OpenSSL takes the session for broken.
     for (side* who : {&client, &server}) {

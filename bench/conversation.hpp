@@ -8,7 +8,6 @@
 #include "support/owned.hpp"
 
 #include <functional>
-#include <string_view>
 
 namespace bench {
 
@@ -32,8 +31,8 @@ public:
     /// run goes on until nothing moves, and throws where the handshake fails.
     void run();
 
-    /// exchange has `from` send `size` octets of application data, and the other side read them.
-    void exchange(side& from, side& to, std::string_view data);
+    /// turn has one side go on as far as it can without the other.
+    void turn(side& who);
 
     /// work counts what `does` does as that side's.
     void work(side& who, const std::function<void()>& does);
@@ -48,7 +47,6 @@ public:
     side client;
 
 private:
-    void turn(side& who);
     void shake(side& who);
     owned<BIO> server_end_;
     owned<BIO> client_end_;

@@ -4,6 +4,7 @@
 //   bench handshakes rounds=N [keys=KIND] [side=server|client]    side: whose work callgrind counts
 //   bench calls
 //   bench scale of=anchors|contexts|crls|connections|generations count=N rounds=N
+//   bench alternatives rounds=N [side=server|client]
 
 #include "meter.hpp"
 #include "programs.hpp"
@@ -19,6 +20,7 @@ int main(int count, char** words) {
             {"handshakes", bench::handshakes},
             {"calls", bench::calls},
             {"scale", bench::scale},
+            {"alternatives", bench::alternatives},
         };
         bench::arguments how;
         for (int i = 2; i < count; ++i) {
