@@ -46,6 +46,11 @@ constexpr std::array names = {"REQAUTH_OUTCOME",
                               "REQAUTH_PRESENTED_FAILED",
                               "REQAUTH_PRESENTED_BECAUSE"};
 
+// Whether the request may be told what a certificate says: the agent's own, or one that did not verify.
+bool may_say(standing is, const connection& kept) {
+    return is == standing::agent || (is != standing::stranger && is != standing::misdirected && !kept.agent);
+}
+
 std::string value_of(const server_rec* server, const connection& kept, std::string_view name) {
     // A request that is for another virtual host than the handshake's is told nothing of the agent.
     const standing is = standing_of(kept, server);
@@ -60,10 +65,21 @@ std::string value_of(const server_rec* server, const connection& kept, std::stri
         if (misdirected || kept.why != reqauth::reason::invalid) return "NONE";
         return std::string("FAILED:") + X509_verify_cert_error_string(kept.verify_error);
     }
-    if (is_agent || (!misdirected && !kept.agent))
+    if (may_say(is, kept))
         for (const auto& [said, value] : kept.said)
             if (name == said) return value;
     return "";
+}
+
+// What somebody else, as SetEnvIf, may have put there under our names. Each request begins with a look at a few entries.
+void take_away(apr_table_t* table) {
+    const apr_array_header_t* const all = apr_table_elts(table);
+    const auto* const entries = reinterpret_cast<const apr_table_entry_t*>(all->elts); // NOLINT: as Apache has it
+    for (int each = all->nelts; each-- > 0;)
+        if (each < all->nelts && ap_cstr_casecmpn(entries[each].key, "REQAUTH_", 8) == 0 &&
+            std::any_of(names.begin(), names.end(),
+                        [&](const char* name) { return ap_cstr_casecmp(entries[each].key, name) == 0; }))
+            apr_table_unset(table, entries[each].key);
 }
 
 // The agent to which this request may open something; null where there is none.
@@ -174,16 +190,19 @@ int introduce(request_rec* r) noexcept {
         // No request is read but through settle_filter.
         if (!kept->settled) return HTTP_INTERNAL_SERVER_ERROR;
         is_still_the_agents(r->connection);
-        for (const char* const name : names) {
-            const std::string value = value_of(r->server, *kept, name);
+        for (apr_table_t* const table : {r->subprocess_env, r->notes}) take_away(table);
+        const auto say = [&](const char* name, const char* value) {
             for (apr_table_t* const table : {r->subprocess_env, r->notes})
-                if (value.empty())
-                    apr_table_unset(table, name);
-                else
-                    apr_table_set(table, name, value.c_str());
-        }
+                if (*value != '\0') apr_table_addn(table, name, value);
+        };
+        const auto copy = [&](const std::string& value) { return apr_pstrmemdup(r->pool, value.data(), value.size()); };
+        for (const char* const name : {"REQAUTH_OUTCOME", "REQAUTH_REASON", "REQAUTH_VERIFY"})
+            say(name, copy(value_of(r->server, *kept, name)));
+        const standing is = standing_of(*kept, r->server);
+        if (may_say(is, *kept))
+            for (const auto& [name, value] : kept->said) say(name, copy(value));
         set_fields(r);
-        switch (standing_of(*kept, r->server)) {
+        switch (is) {
         case standing::misdirected:
             ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                           "misdirected: the handshake of this agent's connection was for another virtual host");
