@@ -2,6 +2,7 @@
 #include "page.hpp"
 
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include <array>
 
@@ -77,11 +78,23 @@ greeting greet(const visit& seen) {
     if (seen.trust == "customers")
         return {"known", "A known customer",
                 "This server asks its visitors for a certificate, and yours verified: you are " + *seen.subject + "."};
+    if (seen.presented && seen.presented->server_at_fault)
+        return {
+            "doubt", "A guest",
+            "This server could not judge your certificate, since a list or a CA of its own cannot be used: you are a "
+            "guest like anybody else. Tell its operator; another certificate would not help."};
+    if (seen.presented)
+        return {"doubt", "A guest",
+                std::string("Your certificate did not verify (") +
+                    X509_verify_cert_error_string(seen.presented->verify_error) +
+                    "), so you are a guest like anybody else."};
     if (seen.certificate == "invalid")
         return {"doubt", "A guest", "Your certificate did not verify, so you are a guest like anybody else."};
     if (seen.outcome == "accepted")
-        return {"doubt", "A guest",
-                "You offered a certificate and were asked for it, but sent none: you are a guest like anybody else."};
+        return {
+            "doubt", "A guest",
+            "You offered a certificate and were asked for it, but sent none: you are a guest like anybody else. If you "
+            "have one, this server names other CAs than its issuer, or the CA between is missing in your file."};
     if (seen.certificate == "empty")
         return {"guest", "A guest",
                 "This server asks its visitors for a certificate; you sent none, and are welcome as a guest."};

@@ -121,10 +121,28 @@ visit read_visit(const SSL& ssl, const handshake_events& events, std::optional<s
         read_flagged(peer, outcome, events.no_certificate_came, seen);
     else
         read_own(ssl, events.no_certificate_came, events.certificate_requested, seen);
+    seen.presented = reqauth::presented_of(ssl);
     seen.alert_sent = events.alert_sent;
     seen.alert_received = events.alert_received;
     seen.error = std::move(error);
     return seen;
+}
+
+static json to_json(const reqauth::presented_certificate& what) {
+    const auto or_nothing = [](const std::string& text) { return text.empty() ? json() : json(text); };
+    return {{"subject", what.subject},
+            {"issuer", what.issuer},
+            {"serial", what.serial},
+            {"not_before", what.not_before},
+            {"not_after", what.not_after},
+            {"x5t#S256", base64url(what.thumbprint)},
+            {"key_proven", what.key_proven},
+            {"verify_error", what.verify_error},
+            {"error", what.verify_error != 0 ? json(X509_verify_cert_error_string(what.verify_error)) : json()},
+            {"depth", what.depth},
+            {"failed", or_nothing(what.failed)},
+            {"because", or_nothing(what.because)},
+            {"server_at_fault", what.server_at_fault}};
 }
 
 json to_json(const visit& seen) {
@@ -143,6 +161,7 @@ json to_json(const visit& seen) {
             {"subject", or_null(seen.subject)},
             {"san", seen.alt_names},
             {"x5t#S256", or_null(seen.thumbprint)},
+            {"presented", seen.presented ? to_json(*seen.presented) : json()},
             {"alert_sent", or_null(seen.alert_sent)},
             {"alert_received", or_null(seen.alert_received)},
             {"error", or_null(seen.error)}};
@@ -157,6 +176,7 @@ std::string to_text(const visit& seen) {
     if (seen.trust) text += " by " + *seen.trust;
     if (seen.subject) text += ", " + *seen.subject;
     if (seen.error) text += ": " + *seen.error;
+    if (seen.presented) text += "; " + to_string(*seen.presented);
     if (seen.alert_sent) text += "; sent the alert " + *seen.alert_sent;
     if (seen.alert_received) text += "; received the alert " + *seen.alert_received;
     return text;

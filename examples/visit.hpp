@@ -27,6 +27,8 @@ struct visit {
     std::optional<std::string> subject; ///< this and the next two: of a verified certificate only
     std::vector<std::string> alt_names;
     std::optional<std::string> thumbprint; ///< SHA-256, base64url, as RFC 8705 has it
+    /// A certificate that the flag brought, where nobody is authenticated by it. No identity: anybody can present it.
+    std::optional<reqauth::presented_certificate> presented;
     std::optional<std::string> alert_sent;
     std::optional<std::string> alert_received;
     std::optional<std::string> error; ///< one line

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "journal.hpp"
 
+#include "../agent_text.hpp"
 #include "hooks.hpp"
 
 #include <reqauth/http.hpp>
@@ -50,6 +51,21 @@ std::string_view named(reqauth::server_outcome::answer certificate) {
     case answer::invalid: break;
     }
     return "invalid";
+}
+
+json members_of(const reqauth::presented_certificate& what) {
+    return {{"subject", what.subject},
+            {"issuer", what.issuer},
+            {"serial", what.serial},
+            {"not_before", what.not_before},
+            {"not_after", what.not_after},
+            {"fingerprint", reqauth_modules::hexadecimal(what.thumbprint)},
+            {"key_proven", what.key_proven},
+            {"verify_error", what.verify_error},
+            {"depth", what.depth},
+            {"failed", text_or_null(what.failed)},
+            {"because", text_or_null(what.because)},
+            {"server_at_fault", what.server_at_fault}};
 }
 
 std::string quoted(const json& text) { return text.is_null() ? "no name" : reqauth::quoted(text.get<std::string>()); }
@@ -144,6 +160,8 @@ void journal::note(const SSL& ssl, const reqauth::server_outcome& outcome, std::
     line["certificate"] = named(outcome.certificate);
     line["reason"] = agent != nullptr ? json() : json(to_string(std::get<reqauth::other_peer>(who).why));
     line["subject"] = agent != nullptr ? json(agent->subject()) : json();
+    const auto presented = reqauth::presented_of(ssl);
+    line["presented"] = presented ? members_of(*presented) : json();
     json names = json::array();
     if (agent != nullptr)
         for (const auto& name : agent->alt_names()) names.push_back(to_string(name));
@@ -155,6 +173,7 @@ void journal::note(const SSL& ssl, const reqauth::server_outcome& outcome, std::
         text += "an agent, " + agent->subject() + (agent->resumed() ? ", resumed" : "");
     else
         text += "no agent: " + line["reason"].get<std::string>();
+    if (presented) text += ", " + to_string(*presented);
     if (!alert_sent.empty()) text += ", alert sent: " + std::string(alert_sent);
     if (!alert_received.empty()) text += ", alert received: " + std::string(alert_received);
     write(line_of(line), text);

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from running import (CLIENT, PATIENCE, SERVER, Server, authority, client, exchange, home, keeping, leaf, metrics_of, octets_of, other, own,
-                     path, presenting, read_all, returns, revocation_list, run, s_client, same, thumbprint, tls, visit, write)
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Server, authority, client, exchange, home, keeping, leaf, metrics_of, octets_of, other,
+                     own, path, presenting, read_all, returns, revocation_list, run, s_client, same, thumbprint, tls, visit, write)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -29,6 +29,9 @@ def certificates(pki):
     revocation_list('agents.crl', 'agents')
     authority('forger', '/CN=agents CA')
     revocation_list('forged.crl', 'forger')
+    revocation_list('ended.crl', 'agents', dates=EXPIRED)
+    authority('ended', dates=EXPIRED)
+    leaf('of-ended', '/CN=of-ended', 'ended', 'DNS:of-ended')
 
 
 def host(name, certificate, agents=None, customers=None):
@@ -42,7 +45,7 @@ def host(name, certificate, agents=None, customers=None):
 
 
 SERVER_LINE = ['event', 'ok', 'version', 'server_name', 'offered', 'outcome', 'reason', 'certificate', 'trust', 'resumed',
-               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'alert_sent', 'alert_received', 'error']
+               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'presented', 'alert_sent', 'alert_received', 'error']
 CLIENT_LINE = ['event', 'ok', 'version', 'offered', 'requested', 'acknowledged', 'sent', 'judged', 'unproven', 'key_provider', 'resumed', 'early_data',
                'alert_sent', 'alert_received', 'error']
 
@@ -128,6 +131,54 @@ VISITS = {
         dict(ok=True, version='TLSv1.2', offered=False, requested=True, sent='other'),
         dict(ok=True, version='TLSv1.2', outcome='not_offered', trust='customers', flags=[])),
 }
+
+
+# Whom a server refused or let pass as nobody: its options, the client's, what it says of the certificate, and its line in text.
+PRESENTED = {
+    'impostor': (OPEN, own('impostor'),
+        dict(subject='CN=crawler.example', issuer='CN=others CA', x5t='impostor', key_proven=False, verify_error=20,
+             error='unable to get local issuer certificate', depth=0, failed='CN=crawler.example', because=None, server_at_fault=False),
+        '; unable to get local issuer certificate (20) at depth 0; presented, no identity: subject "CN=crawler.example"'),
+    'let pass': ([*OPEN, '--on-invalid', 'continue'], own('impostor'), dict(subject='CN=crawler.example', key_proven=True, verify_error=20),
+        'ok, TLSv1.3, flag accepted, certificate invalid; unable to get local issuer certificate (20)'),
+    'a CRL that has run out': ([*AGENTS_CA, '--crl', path('ended.crl')], CRAWLER,
+        dict(subject='CN=crawler.example', x5t='crawler', verify_error=12, error='CRL has expired',
+             because='the CRL of CN=agents CA ended 2020-01-02T00:00:00Z', server_at_fault=True),
+        "CRL has expired (12) at depth 0: the CRL of CN=agents CA ended 2020-01-02T00:00:00Z, which is this server's to mend; presented"),
+    'a CA that has run out': (['--agents-ca', path('ended.pem')], own('of-ended'),
+        dict(subject='CN=of-ended', verify_error=10, depth=1, failed='CN=ended CA', because='the anchor CN=ended CA ended 2020-01-02T00:00:00Z',
+             server_at_fault=True), 'at depth 1, "CN=ended CA": the anchor CN=ended CA ended 2020-01-02T00:00:00Z'),
+    'a crawler': (AGENTS_CA, CRAWLER, None, 'certificate verified by agents, CN=crawler.example'),
+    'a visitor': (AGENTS_CA, [], None, 'ok, TLSv1.3, flag not_offered, certificate not_requested'),
+    'none came': ([*AGENTS_CA, '--on-missing', 'fail'], ['--offer', 'always'], None, 'certificate empty'),
+}
+
+
+@pytest.mark.parametrize('server_options, options, wanted, text', PRESENTED.values(), ids=PRESENTED)
+def test_presented(server_options, options, wanted, text):
+    with Server(*server_options) as server:
+        mine, theirs = client(server, *options).line, server.line()
+        if wanted is None:
+            assert theirs['presented'] is None
+        else:
+            same(theirs, subject=None, trust=None, certificate='invalid', x5t=None)
+            same(theirs['presented'], **with_thumbprint(wanted))
+            assert re.fullmatch('([0-9A-F]{2})+', theirs['presented']['serial'])
+            assert theirs['presented']['not_before'] < theirs['presented']['not_after']
+        if wanted and wanted.get('server_at_fault'):
+            assert mine['alert_received'] == 'internal_error', 'its owner is not told to renew it'
+    with Server(*server_options, plain=True) as server:
+        client(server, *options)
+        assert text in server.text()
+
+
+@pytest.mark.parametrize('server_options, options, sentence', [
+    pytest.param([*OPEN, '--on-invalid', 'continue'], own('impostor'), 'did not verify (unable to get local issuer certificate)', id='invalid'),
+    pytest.param([*OPEN, '--on-invalid', 'continue', '--crl', path('ended.crl')], CRAWLER, 'another certificate would not help', id='CRL'),
+    pytest.param(AGENTS_CA, own('impostor'), 'names other CAs than its issuer', id='sends none')])
+def test_page_of_a_guest(server_options, options, sentence):
+    with Server(*server_options) as server:
+        assert sentence in client(server, *options, '--get', '/').out
 
 
 def with_thumbprint(wanted):

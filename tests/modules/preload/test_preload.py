@@ -21,7 +21,7 @@ import threading
 import pytest
 
 from servers import unused_port
-from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Ran, Server, built, home, keeping, leaf, octets_of, other, own, path, presenting,
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Ran, Server, built, fingerprint, home, keeping, leaf, octets_of, other, own, path, presenting,
                      run, same, write)
 
 EXEC = os.environ.get('RUN_BY') or built('modules/preload/reqauth-exec')
@@ -507,6 +507,8 @@ def every_visitor(server, kept='agent.session'):
             line=dict(ok=True, outcome='accepted', certificate='empty', reason='empty', subject=None))
     visited(server, *own('impostor'), '--on-unsatisfiable', 'present', status=1, ok=False,
             alert_received='unknown_ca', line=dict(ok=False, certificate='invalid', subject=None, alert_sent='unknown_ca'))
+    same(server.lines()[-1]['presented'], subject='CN=crawler.example', issuer='CN=others CA', fingerprint=fingerprint('impostor'),
+         verify_error=20, depth=0, key_proven=False, because=None, server_at_fault=False)
     visited(server, requested=False, line=dict(ok=True, offered=False, certificate='not_requested'))
     ran = run(*curl(server, page=''))
     went_well(ran)
