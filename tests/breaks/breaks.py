@@ -131,17 +131,17 @@ BREAKS = [
         ("lib/openssl/server/borrowed.cpp", "if (!asking_) return true;\n    ERR_set_mark();", "asking_ = false;\n    return true;\n    ERR_set_mark();"),
     ]),
     ("witness forgets an error that somebody passes over", [
-        (WITNESS, "by.seen.failed = true;", "by.seen.failed = by.auth.asks() == client_auth::mode::none;"),
+        (WITNESS, "std::exchange(by.seen.failed, true)", "std::exchange(by.seen.failed, by.auth.asks() == client_auth::mode::none)"),
     ]),
     ("witness does not see what comes after its verification", [
-        (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);", ""),
+        (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result, verification);", ""),
         (ENDING, "result != X509_V_ERR_APPLICATION_VERIFICATION) {", "result == -1) {"),
     ]),
     ("witness blames the agent for a CRL that has run out", [
         (WITNESS, "if (refused.crl != nullptr || error == X509_V_ERR_UNABLE_TO_GET_CRL) return error != X509_V_ERR_CERT_REVOKED;", ""),
     ]),
     ("witness blames the agent for an expired anchor", [
-        (WITNESS, "refused.failed != nullptr && trust.contains(sha256(*refused.failed))", "false"),
+        (WITNESS, "refused.failed != nullptr && trust.contains(*refused.failed)", "false"),
     ]),
     ("witness tells a server's fault as no error at all", [
         (WITNESS, "is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error", "is_ours ? X509_V_OK : by.seen.error"),
@@ -211,7 +211,7 @@ BREAKS = [
     ("sessions keep the verify result that verify_result_ok shows", [
         (WITNESS, "//= SEC-8\n                X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);",
          "X509_STORE_CTX_set_error(verification, by->record.now.decided_by->policy->verify_result_ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);"),
-        (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result);",
+        (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result, verification);",
          "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) fail(*by, result);"),
         (WITNESS, "if (result == X509_V_OK) SSL_set_verify_result(by->ssl, X509_V_ERR_APPLICATION_VERIFICATION);", ""),
         (ENDING, "result != X509_V_ERR_APPLICATION_VERIFICATION) {", "result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) {"),
