@@ -32,6 +32,7 @@ struct settings {
     bool beside_required = false;
     bool misdirected_is_421 = false;
     bool trusts_inbound = false;
+    bool counts = false;
     std::uint32_t session_age =
         static_cast<std::uint32_t>(std::chrono::seconds(reqauth::server_options().max_session_age).count());
     std::string label = {};
@@ -85,6 +86,7 @@ constexpr setting table[] = {
      "the answer where a request names another host than the handshake"},
     {"trusts_inbound", choice{&settings::trusts_inbound, "on", "off"},
      "leave the fields that hold an identity as they came, behind a proxy"},
+    {"counts", choice{&settings::counts, "on", "off"}, "count offers of the flag also where nobody is asked"},
     {"session_age", number{&settings::session_age, "seconds", reqauth::longest_session_age.count()},
      "longest time from an agent's verification to its last resumption; 0: none", true},
     {"label", text{&settings::label}, "keeps the sessions of one use apart from those of another", true},

@@ -79,6 +79,7 @@ const command_rec commands[] = {
     spell("ReqAuthVerifyDepth", of("verify_depth")),
     spell("ReqAuthBesideRequired", of("beside_required")),
     spell("ReqAuthMisdirected", of("misdirected")),
+    spell("ReqAuthCount", of("counts")),
     spell("ReqAuthDangerTrustInboundFields", of("trusts_inbound")),
     spell("ReqAuthSessionAge", of("session_age")),
     spell("ReqAuthFlag", of("flag")),

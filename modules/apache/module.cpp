@@ -4,6 +4,7 @@
 #include "request.hpp"
 #include "server.hpp"
 #include "settings.hpp"
+#include "status.hpp"
 
 namespace {
 
@@ -23,6 +24,7 @@ void register_hooks(apr_pool_t* pool) {
     APR_OPTIONAL_HOOK(ssl, pre_handshake, prepare, nullptr, nullptr, APR_HOOK_MIDDLE);
     ap_register_input_filter("REQAUTH", settle_filter, nullptr, right_above_mod_ssl);
 
+    ap_hook_handler(show_status, nullptr, nullptr, APR_HOOK_MIDDLE);
     register_trailers_filter();
     ap_hook_post_read_request(introduce, nullptr, nullptr, APR_HOOK_REALLY_FIRST);
     ap_hook_expr_lookup(look_up_expression, nullptr, nullptr, APR_HOOK_FIRST);

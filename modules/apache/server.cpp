@@ -2,6 +2,7 @@
 #include "server.hpp"
 
 #include "settings.hpp"
+#include "status.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -32,7 +33,8 @@ int begin(apr_pool_t* pool, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept
     return fenced(HTTP_INTERNAL_SERVER_ERROR, [&] {
         current = nullptr;
         bool on = false;
-        for (const server_rec* each = main; each != nullptr; each = each->next) on = on || settings_of(each).policy;
+        for (const server_rec* each = main; each != nullptr; each = each->next)
+            on = on || settings_of(each).policy || settings_of(each).all.counts;
         if (!on) return OK;
         current = make<generation>(pool, reqauth::server(options_of(settings_of(main).all)));
         const auto forget = [](void* ended) -> apr_status_t {
@@ -53,6 +55,7 @@ int attach(server_rec* server, apr_pool_t*, int is_proxy, SSL_CTX* context) noex
         const reqauth::attachment attached =
             current->listener.attach(*context, own.policy.value_or(reqauth::server_policy()));
         current->attached[server] = SSL_CTX_get_verify_mode(context);
+        count(server, attached);
         if (!is_first_reading())
             for (const std::string& warning : attached.warnings)
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s",

@@ -29,8 +29,10 @@ int say_wrong(const server_rec* server, const settings& own, const char* what) {
     const bool is_named = server->is_virtual != 0 && server->server_hostname != nullptr;
     const given& agents = own.said[of("agents")];
     const std::string anchors = agents.server != nullptr ? ", with the CAs of " + to_string(agents.where) : "";
-    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server, "ReqAuth on (%s)%s, for %s: %s", to_string(own.on().where).c_str(),
-                 anchors.c_str(), is_named ? server->server_hostname : "the main server", what);
+    const std::size_t cause = own.all.on ? of("on") : of("counts");
+    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server, "%s on (%s)%s, for %s: %s", spelled(cause),
+                 to_string(own.said[cause].where).c_str(), anchors.c_str(),
+                 is_named ? server->server_hostname : "the main server", what);
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -81,8 +83,9 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexce
     const settings* first = nullptr;
     for (server_rec* each = main; each != nullptr; each = each->next) {
         settings& own = settings_of(each);
+        if (!own.all.on && !own.all.counts) continue;
+        if (first == nullptr || !first->all.on) first = &own;
         if (!own.all.on) continue;
-        if (first == nullptr) first = &own;
         try {
             if (ap_find_linked_module("mod_ssl.c") == nullptr)
                 throw reqauth::error(reqauth::errc::contradiction, "mod_ssl is not loaded: load it (a2enmod ssl)");
@@ -96,7 +99,7 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexce
     for (server_rec* each = main; each != nullptr && first != nullptr; each = each->next) {
         if (settings_of(each).policy) continue;
         try {
-            find_tls13(each, "set ReqAuth off for all: a connection can move between virtual hosts");
+            find_tls13(each, "set ReqAuth and ReqAuthCount off for all: a connection can move between virtual hosts");
         } catch (const std::exception& failed) {
             return say_wrong(each, *first, failed.what());
         }

@@ -88,7 +88,7 @@ reqauth::server_policy policy_of(const host& one, trust_files& files) {
     }
     // Early data comes before anybody is authenticated, and nginx serves it at once.
     //= TLS-4
-    policy.refuse_early_data = true;
+    policy.refuse_early_data = all.on;
     // nginx asks with SSL_VERIFY_PEER alone and refuses at the request, so the library cannot see that this host
     // requires a certificate of everyone.
     //= SEC-7
@@ -267,7 +267,11 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
         if (first == nullptr) first = one;
         agree(*one, *first);
     }
+    // Where nobody asks, offers can be counted.
+    for (const host* one : group)
+        if (first == nullptr && one->settings->all->counts) first = one;
     if (first == nullptr) return;
+    const std::size_t cause = first->settings->all->on ? row("on") : row("counts");
     std::optional<reqauth::server> server;
     try {
         reqauth::server_options options = options_of(*first->settings->all);
@@ -284,14 +288,16 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
     }
     for (const host* one : group) {
         if ((one->ssl->protocols & NGX_SSL_TLSv1_3) == 0)
-            throw wrong{one->begins(), "reqauth on at " + text_of(first->at(row("on"))) +
+            throw wrong{one->begins(), std::string(spelled(cause)) + " on at " + text_of(first->at(cause)) +
                                            " needs TLS 1.3, and ssl_protocols of this server {} lacks TLSv1.3: add it" +
                                            (one == first ? "" : ", or let this one listen at an address of its own")};
         auto policy = policy_of(*one, files);
         try {
-            for (const std::string& warning : server->attach(*one->ssl->ssl.ctx, std::move(policy)).warnings)
+            reqauth::attachment attached = server->attach(*one->ssl->ssl.ctx, std::move(policy));
+            for (const std::string& warning : attached.warnings)
                 ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "reqauth_trusted_certificate: %s in %s",
                               warning.c_str(), text_of(one->at(row("agents"))).c_str());
+            count(configuration, one->server->server_name, std::move(attached));
         } catch (const reqauth::error& failed) {
             throw say_of_attach(*one, failed);
         }

@@ -50,6 +50,7 @@ struct cache_settings {
 
 struct location_settings {
     std::array<cache_settings, cache_count> caches;
+    ngx_shm_zone_t* counters; ///< of reqauth_status; null: it is not there
 };
 
 /// commands are the directives for nginx, ended by a null command. spelled is the one of a row of the table.
@@ -92,6 +93,11 @@ ngx_int_t hide_from_ssl_variables(ngx_conf_t* configuration);
 
 /// warn_of_spellings warns where fields get through that applications may take for those which carry an identity.
 ngx_int_t warn_of_spellings(ngx_conf_t* configuration);
+
+/// take_status takes reqauth_status. count has the handshakes on an SSL_CTX counted under the name of its server {}; throws
+/// std::bad_alloc.
+char* take_status(ngx_conf_t* configuration, ngx_command_t* command, void* into);
+void count(ngx_conf_t& configuration, const ngx_str_t& name, reqauth::attachment where);
 
 /// add_refusals adds the handler that answers for requests which may not be served: 421, or 400.
 ngx_int_t add_refusals(ngx_conf_t* configuration);

@@ -13,10 +13,24 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
-from running import PATIENCE, Ran, built, home, path, read_all, write
+from running import PATIENCE, Ran, built, home, metrics_of, path, read_all, write
 
 numbers = itertools.count(1)
+
+
+def counted_by(server, name, target='/metrics'):
+    """The counters of a server name that are not zero, in words, as the server gives them at its plain port: the agents' and impostors'."""
+    with urllib.request.urlopen(f'http://127.0.0.1:{server.plain}{target}', timeout=PATIENCE) as answer:
+        assert answer.headers['Content-Type'].startswith('text/plain; version=0.0.4')
+        values = metrics_of(answer.read().decode())
+    found = {}
+    for line, value in values.items():
+        if value and f'server="{name}"' in line:
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            found[labels.get('reason') or labels.get('code') or re.match(r'reqauth_(?:handshakes_)?(\w+)_total', line).group(1)] = value
+    return found
 
 
 def unused_port():

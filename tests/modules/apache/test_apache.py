@@ -19,7 +19,7 @@ import pytest
 import refusals
 import standing
 import applications
-from servers import Apache, Tunnel as Carrier, found
+from servers import Apache, Tunnel as Carrier, counted_by, found
 from running import (CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
                      path, presenting, read_all, revocation_list, run, same, write)
 
@@ -1193,6 +1193,48 @@ class Visitor:
             self.lost.append(repr(failed))
 
 
+STATUS = '<VirtualHost 127.0.0.1:$PLAIN>\n<Location /metrics>\nSetHandler reqauth-status\n</Location>\n</VirtualHost>'
+
+
+@pytest.mark.parametrize('mpm', ['event', 'prefork'])
+def test_status(mpm):
+    """The counters of each virtual host, over all processes, also of handshakes that no access log has; restarts leave them."""
+    hosts = vhost('a.example', f'{AGENTS_CA}\nReqAuthCANames off') + vhost('b.example', '')
+    with Apache(hosts + STATUS, mpm=mpm) as server:
+        assert counted_by(server, 'a.example') == {}
+        for _ in range(8):
+            agent(server, 'a.example', *CRAWLER)
+            agent(server, 'a.example', *own('impostor'))
+            agent(server, 'b.example', *CRAWLER)
+        agent(server, 'a.example', *OFFERS)
+        curl(server, 'a.example', '/')
+        wanted = {'handshakes': 18, 'offered': 17, 'asked': 17, 'acknowledged': 17, 'verified': 8, 'refused': 8, 'not_offered': 1, 'empty': 1,
+                  'invalid': 8, '20': 8}
+        assert counted_by(server, 'a.example') == wanted
+        assert counted_by(server, 'b.example') == {'handshakes': 8, 'offered': 8, 'ignored': 8}
+        server.configure(hosts + vhost('c.example', AGENTS_CA) + STATUS)
+        server.graceful()
+        assert counted_by(server, 'a.example') == wanted
+        agent(server, 'c.example', *CRAWLER)
+        assert counted_by(server, 'c.example') == {'handshakes': 1, 'offered': 1, 'asked': 1, 'acknowledged': 1, 'verified': 1}
+
+
+def test_count_alone():
+    """ReqAuthCount: offers are counted where nobody asks. Without it nothing is attached, and nothing counted."""
+    with Apache(vhost('a.example', 'ReqAuthCount on') + vhost('b.example', '') + STATUS) as server:
+        ran = agent(server, 'a.example', *CRAWLER)
+        assert ran.line['offered'] and not ran.line['requested'], ran.out
+        curl(server, 'a.example', '/')
+        assert counted_by(server, 'a.example') == {'handshakes': 2, 'offered': 1, 'ignored': 1, 'not_offered': 1}
+        posted = subprocess.run(['curl', '-sS', '-o', '/dev/null', '-w', '%{http_code}', '-d', 'x', f'http://127.0.0.1:{server.plain}/metrics'],
+                                capture_output=True, timeout=PATIENCE)
+        assert posted.stdout == b'405'
+        server.configure(vhost('a.example', '') + STATUS)
+        server.graceful()
+        agent(server, 'a.example', *CRAWLER)
+        assert counted_by(server, 'a.example')['handshakes'] == 2
+
+
 def test_reload():
     """2,000 requests on 100 connections during 20 graceful restarts."""
     host = vhost('a.example', f'{AGENTS_CA}\nSSLSessionTicketKeyFile {path("tickets.key")}')
@@ -1370,6 +1412,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     (f'{AGENTS_CA}\nSSLProtocol all -TLSv1.3', 'SSLProtocol all -TLSv1.3', 'leaves out TLSv1.3'),
     (f'{AGENTS_CA}\nSSLProtocol +TLSv1.2 -TLSv1.1', 'SSLProtocol +TLSv1.2', 'leaves out TLSv1.3'),
     (f'{AGENTS_CA}\nSSLCACertificateFile {path("agents.pem")}', 'ReqAuth on', 'RCA-13'),
+    ('ReqAuthCount on\nSSLProtocol TLSv1.2', 'SSLProtocol TLSv1.2', 'leaves out TLSv1.3'),
     ('ReqAuthMissing maybe', 'ReqAuthMissing', 'takes fail or continue'),
     ('ReqAuthInvalid maybe', 'ReqAuthInvalid', 'takes continue or fail'),
     ('ReqAuthCANames maybe', 'ReqAuthCANames', 'takes on or off'),
@@ -1507,7 +1550,7 @@ def test_documents():
     with open(os.path.join(ROOT, 'docs', 'apache.md')) as file:
         document = file.read()
     blocks = re.findall(r'```apache\n(.*?)```', document, re.S)
-    assert len(blocks) == 4, 'there are examples'
+    assert len(blocks) == 5, 'there are examples'
     server = Apache('', start=False)
     os.makedirs(server.at('logs'))
     for name, there in (('www.example.pem', 'site.pem'), ('www.example.key', 'site.key'), ('agents-ca.pem', 'agents.pem')):

@@ -21,7 +21,7 @@ import applications
 import refusals
 import standing
 import servers
-from servers import Nginx, Tunnel as Carrier, unused_port
+from servers import Nginx, Tunnel as Carrier, counted_by, unused_port
 from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
                      presenting, revocation_list, run, same, write)
 
@@ -1322,6 +1322,8 @@ WRONG = {
     'no TLS 1.3': (one('reqauth on;', TRUSTED, 'ssl_protocols TLSv1.2;'), None, ['TLS 1.3', 'ssl_protocols', 'add it']),
     'no TLS 1.3 in a neighbour': ([*one('reqauth on;', TRUSTED), vhost('b.example', '\nssl_protocols TLSv1.2;\n')], None,
                                   ['lacks TLSv1.3: add it', 'an address of its own']),
+    'counting without TLS 1.3': (one('reqauth_count on;', 'ssl_protocols TLSv1.2;'), None, ['reqauth_count on at ', 'TLS 1.3', 'add it']),
+    'counters in a server {}': (one('reqauth_status;'), 'reqauth_status;', ['is not allowed here']),
     'a CA of customers too': (one('reqauth on;', TRUSTED, ASKS_BOTS), TRUSTED, ['trust anchor', 'ssl_client_certificate', 'take it out']),
     'fail and continue': (one('reqauth on;', TRUSTED, 'reqauth_missing fail;', 'reqauth_invalid continue;'), 'reqauth_invalid continue;', ['take one of the two out']),
     'no TLS': ([f'server {{ listen 127.0.0.1:$PORT; \n reqauth on; {TRUSTED} \n }}'], 'reqauth on;', ['without TLS', 'ssl_certificate']),
@@ -1378,6 +1380,8 @@ FINE = {
     'reqauth off with a missing file': (one('reqauth off;', 'reqauth_trusted_certificate missing.pem;'), ''),
     'a neighbour at another address without TLS 1.3': ([*one('reqauth on;', TRUSTED), vhost('b.example', 'ssl_protocols TLSv1.2;', port='$OTHER')], ''),
     'everything at its bound': (one('reqauth on;', TRUSTED, 'reqauth_flag 2039; reqauth_extension 65535; reqauth_session_age 7d; reqauth_verify_depth 100;'), ''),
+    'counters alone, and shown twice': (one('reqauth_count on; location /a { reqauth_status; } location /b { reqauth_status; }'), ''),
+    'counters shown where nothing is attached': (one('location /a { reqauth_status; }'), ''),
     'nothing of reqauth': ([vhost('a.example', 'ssl_protocols TLSv1.2;')], ''),
 }
 
@@ -1386,6 +1390,45 @@ FINE = {
 def test_fine_configuration(hosts, http_level):
     said = Nginx(*hosts, http=http_level, starts=False).test()
     assert said.status == 0 and 'successful' in said.err
+
+
+STATUS = 'server { listen 127.0.0.1:$PLAIN; location = /metrics { reqauth_status; } }'
+
+
+def test_status():
+    """The counters of each server {}, over all workers, also of handshakes that no access log has; a reload leaves them."""
+    hosts = [vhost('a.example', on('agents', 'reqauth_ca_names off;')), vhost('b.example', certificate='b.example')]
+    with Nginx(*hosts, STATUS, workers=3) as nginx:
+        assert counted_by(nginx, 'a.example') == {}
+        for _ in range(8):
+            visit_of(nginx, 'a.example', *CRAWLER)
+            visit_of(nginx, 'a.example', *own('impostor'))
+            visit_of(nginx, 'b.example', *CRAWLER)
+        visit_of(nginx, 'a.example', *OFFERS)
+        person(nginx, 'a.example')
+        wanted = {'handshakes': 18, 'offered': 17, 'asked': 17, 'acknowledged': 17, 'verified': 8, 'refused': 8, 'not_offered': 1, 'empty': 1,
+                  'invalid': 8, '20': 8}
+        assert counted_by(nginx, 'a.example') == wanted
+        assert counted_by(nginx, 'b.example') == {'handshakes': 8, 'offered': 8, 'ignored': 8}
+        nginx.reload(*hosts, vhost('c.example', on(), certificate='web'), STATUS)
+        assert counted_by(nginx, 'a.example') == wanted
+        meets(nginx, 'c.example', *CRAWLER, outcome='accepted')
+        meets(nginx, 'a.example', *CRAWLER, outcome='accepted')
+        assert counted_by(nginx, 'c.example') == {'handshakes': 1, 'offered': 1, 'asked': 1, 'acknowledged': 1, 'verified': 1}
+        assert counted_by(nginx, 'a.example') == wanted | {'handshakes': 19, 'offered': 18, 'asked': 18, 'acknowledged': 18, 'verified': 9}
+
+
+def test_count_alone():
+    """reqauth_count: offers are counted where nobody asks. Without it nothing is attached, and nothing counted."""
+    with Nginx(vhost('a.example', 'reqauth_count on;'), vhost('b.example', port='$OTHER', certificate='b.example'), STATUS) as nginx:
+        meets(nginx, 'a.example', *CRAWLER, outcome='ignored', line={'offered': True, 'requested': False})
+        person(nginx, 'a.example')
+        meets(nginx, 'b.example', *CRAWLER, outcome='not_offered', port=nginx.other)
+        assert counted_by(nginx, 'a.example') == {'handshakes': 2, 'offered': 1, 'ignored': 1, 'not_offered': 1}
+        assert counted_by(nginx, 'b.example') == {}
+        posted = subprocess.run(['curl', '-sS', '-o', '/dev/null', '-w', '%{http_code}', '-d', 'x', f'http://127.0.0.1:{nginx.plain}/metrics'],
+                                capture_output=True, timeout=PATIENCE)
+        assert posted.stdout == b'405'
 
 
 def test_namesake():
@@ -1400,8 +1443,8 @@ def test_documented():
     with open(os.path.join(ROOT, 'docs', 'nginx.md')) as file:
         document = file.read()
     blocks = re.findall(r'^```nginx\n(.*?)^```$', document, re.M | re.S)
-    assert len(blocks) == 5, 'docs/nginx.md has five blocks'
-    whole, limits, location, key, condition = blocks
+    assert len(blocks) == 6, 'docs/nginx.md has six blocks'
+    whole, limits, location, key, status, condition = blocks
     location = location.replace('}', f'{key} proxy_cache zone; }}')
     nginx = Nginx(starts=False)
     for name, file in (('agents-ca.pem', 'agents.pem'), ('www.example.pem', 'server.pem'), ('www.example.key', 'server.key')):
@@ -1409,13 +1452,13 @@ def test_documented():
     body = whole.replace('listen 443', f'listen 127.0.0.1:{nginx.port}').replace('/var/log/nginx', nginx.folder)
     temporary = ' '.join(f'{kind}_temp_path {nginx.folder}/{kind};' for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
     server_ends = body.rindex('    }')
-    body = body[:server_ends] + location + condition + body[server_ends:]
+    body = body[:server_ends] + location + status + condition + body[server_ends:]
     body = body.replace('http {', f'http {{ {temporary} {limits} proxy_cache_path {nginx.folder}/cache keys_zone=zone:1m;', 1)
     nginx.write(f'load_module {Nginx.shared_object}; pid {nginx.folder}/nginx.pid; events {{}}\n{body}')
     said = nginx.test()
     assert said.status == 0 and 'warn' not in said.err
     with open(os.path.join(ROOT, 'modules', 'nginx', 'settings.cpp')) as file:
         for directive in re.findall(r'ngx_string\("(reqauth\w*)"\)', file.read()):
-            assert re.search(rf'^\| `{directive} ', document, re.M), f'docs/nginx.md has {directive}'
+            assert re.search(rf'^\| `{directive}[ ;]', document, re.M), f'docs/nginx.md has {directive}'
     for variable in REQAUTH + PRESENTED:
         assert re.search(rf'^\|.*`\$reqauth_{variable}`.*\|', document, re.M), f'docs/nginx.md has $reqauth_{variable}'
