@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdio>
 
-/// The environment variables: settings.hpp's, and tally.hpp's as PROCESS:FILE.
+/// The environment variables: settings.hpp's, and tally.hpp's as PROGRAM:KEEPER:FILE.
 inline constexpr const char* settings_variable = "REQAUTH_EXEC";
 inline constexpr const char* tally_variable = "REQAUTH_EXEC_TALLY";
 
@@ -23,12 +23,12 @@ inline constexpr std::size_t mark_octets = 48;
 inline constexpr std::size_t leaf_in_mark = 4;
 inline constexpr std::size_t leaf_octets = 16;
 
-/// printable_name is this program's name for people: whoever runs it has chosen it, and it may have any octet but a slash.
+/// printable_name is a program's name for people, by default this one's: whoever runs it has chosen it, and it may have any octet but a slash.
 struct printable_name {
     char text[256] = {};
-    printable_name() {
-        for (std::size_t at = 0; at + 1 < sizeof text && program_invocation_short_name[at] != '\0'; ++at) {
-            const char octet = program_invocation_short_name[at];
+    explicit printable_name(const char* name = program_invocation_short_name) {
+        for (std::size_t at = 0; at + 1 < sizeof text && name[at] != '\0'; ++at) {
+            const char octet = name[at];
             text[at] = octet >= ' ' && octet <= '~' ? octet : '?';
         }
     }

@@ -158,6 +158,8 @@ const void* mark_of(SSL_SESSION* session) {
     return there && hooks->is_agents_session(session) ? data : nullptr;
 }
 
+void end();
+
 // Before the program's own code runs, and before it can change what a path means.
 __attribute__((constructor)) void begin() {
     const int before = errno;
@@ -166,30 +168,25 @@ __attribute__((constructor)) void begin() {
     settings_text = all != nullptr ? strdup(all) : nullptr;
     verbose = all != nullptr && std::strstr(all, "\"verbose\":true") != nullptr;
     const char* where = std::getenv(tally_variable);
+    int keeper = -1;
     int file = -1;
     // NOLINTNEXTLINE(cert-err34-c): reqauth-exec wrote it
-    if (where != nullptr && std::sscanf(where, "%d:%d", &first_process, &file) == 2)
-        counts = find_tally(first_process, file);
+    if (where != nullptr && std::sscanf(where, "%d:%d:%d", &first_process, &keeper, &file) == 3)
+        counts = find_tally(keeper, file);
+    at_quick_exit(end);
     if (learn_functions()) load_once();
     errno = before;
 }
 
-// Only the program that reqauth-exec was given speaks for all, once.
+// Only the program that reqauth-exec was given speaks for all, once. Of one that ends otherwise the keeper does.
 __attribute__((destructor)) void end() {
     if (counts == nullptr || getpid() != first_process) return;
     static bool ended = false;
     if (ended) return;
     ended = true;
-    const unsigned made = counts->made;
-    const unsigned given = counts->given;
-    if (made == 0)
-        say("never made an OpenSSL SSL_CTX, nor did what it started: the flag was in nothing. It may use another TLS "
-            "library, or have an OpenSSL of its own inside");
-    else if (given == 0)
-        say("made %u SSL_CTX%s, and none was given the flag", made, made == 1 ? "" : "s");
-    else if (verbose)
-        say("and what it started made %u SSL_CTX%s, of which %u %s given the flag", made, made == 1 ? "" : "s", given,
-            given == 1 ? "was" : "were");
+    counts->told = 1;
+    char text[400];
+    if (conclusion(*counts, verbose, text, sizeof text) != 0) say("%s", text);
 }
 
 } // namespace

@@ -52,6 +52,7 @@ struct elf {
     bool ours = false;        ///< made for this machine
     std::string loader;       ///< of the dynamic linker; empty: static
     bool has_openssl = false; ///< defines SSL_CTX_new, for others to use
+    bool is_go = false;
 };
 
 elf examine(const fs::path& file) {
@@ -78,8 +79,12 @@ elf examine(const fs::path& file) {
         if (one.p_type == PT_INTERP) what.loader = read(one.p_offset, one.p_filesz).c_str();
     }
     const std::string sections = read(header.e_shoff, std::uint64_t{header.e_shnum} * sizeof(ElfW(Shdr)));
+    const auto titles = object_at<ElfW(Shdr)>(sections, header.e_shstrndx * sizeof(ElfW(Shdr)));
+    const std::string titled = read(titles.sh_offset, titles.sh_size);
     for (std::size_t i = 0; i < header.e_shnum; ++i) {
         const auto one = object_at<ElfW(Shdr)>(sections, i * sizeof(ElfW(Shdr)));
+        if (one.sh_name < titled.size() && std::string_view(titled.c_str() + one.sh_name) == ".go.buildinfo")
+            what.is_go = true;
         if (one.sh_type != SHT_DYNSYM) continue;
         const auto linked = object_at<ElfW(Shdr)>(sections, one.sh_link * sizeof(ElfW(Shdr)));
         const std::string symbols = read(one.sh_offset, one.sh_size);
@@ -152,21 +157,22 @@ std::optional<fs::path> interpreter_of(const std::string& start) {
     return interpreter;
 }
 
-void check_libraries(const fs::path& program, const elf& what, bool guess) {
+bool links_libssl(const fs::path& program, const elf& what, bool guess) {
     const auto names = libraries(what.loader, program);
     const auto has = [&](std::string_view start) {
         return std::ranges::find_if(names, [&](const std::string& name) { return name.starts_with(start); });
     };
-    if (has(libssl) != names.end()) return;
+    if (has(libssl) != names.end()) return true;
     // NSS calls one of its own libssl3.so.
     if (const auto other = has("libssl.so."); other != names.end())
         refuse(program, "links " + *other + ", and this reqauth-exec is for " + libssl +
                             "; take a build of the program for that");
-    if (!guess) return;
+    if (!guess) return false;
     if (what.has_openssl)
         refuse(program, "has an OpenSSL of its own inside, which cannot be reached; take a build that links " + libssl +
                             ", or say --anyway if it loads that one, too");
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 4> others = {{{"libgnutls.so", "GnuTLS"},
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 5> others = {{{"libgnutls.so", "GnuTLS"},
+                                                                                      {"libgo.so", "Go's crypto/tls"},
                                                                                       {"libssl3.so", "NSS"},
                                                                                       {"libwolfssl.so", "wolfSSL"},
                                                                                       {"libmbedtls.so", "Mbed TLS"}}};
@@ -174,6 +180,7 @@ void check_libraries(const fs::path& program, const elf& what, bool guess) {
         if (has(file) != names.end())
             refuse(program, "uses " + std::string(name) + " and not OpenSSL; take a build that links " + libssl +
                                 ", or say --anyway if it loads that one later");
+    return false;
 }
 
 } // namespace
@@ -193,7 +200,7 @@ fs::path found(const std::string& name) {
     throw not_possible(not_found, name + " is not in the PATH; look at the name after --");
 }
 
-void check(const fs::path& program, bool guess) {
+std::string check(const fs::path& program, bool guess) {
     fs::path file = program;
     // As many as Linux follows.
     for (int depth = 0; depth < 5; ++depth) {
@@ -202,17 +209,24 @@ void check(const fs::path& program, bool guess) {
         file = interpreter_of(start).value_or("/bin/sh");
         if (!is_executable(file)) refuse(program, "is a script for " + file.string() + ", which cannot be executed");
     }
-    if (access(file.c_str(), R_OK) != 0) return; // to execute it is enough; nothing is known of it
+    const std::string by = file == program ? "" : " by " + file.string();
+    if (access(file.c_str(), R_OK) != 0) return by + ", which may not be read: nothing is known of it";
     if (gets_privileges(file))
         refuse(file,
                "gets the rights of another user or group (setuid, setgid or capabilities), and then no library can "
                "be preloaded; run it as that user, from a copy without them");
     const elf what = examine(file);
     if (!what.ours) refuse(file, "is for another machine; take a reqauth-exec for that");
+    // One that links libssl as well, by C, is no better known.
+    if (what.is_go && (guess || what.loader.empty()))
+        refuse(file, "is written in Go, whose crypto/tls is not OpenSSL; take a program that links " + libssl +
+                         (what.loader.empty() ? "" : ", or say --anyway if it visits by that one"));
     if (what.loader.empty())
         refuse(file, "is statically linked, and nothing can be preloaded; take a build that links " + libssl);
     const std::string own = examine("/proc/self/exe").loader;
     if (fs::path(what.loader).filename() != fs::path(own).filename())
         refuse(file, "uses another C library (" + what.loader + "); take a reqauth-exec for that");
-    check_libraries(file, what, guess);
+    return by + (links_libssl(file, what, guess)
+                     ? ", which links " + libssl
+                     : ", which links no " + libssl + ": it may load that, or start what does");
 }

@@ -16,7 +16,7 @@ struct not_possible : std::runtime_error {
 /// found finds a program as execvp does: by PATH, if its name has no slash. Throws not_possible{127}.
 std::filesystem::path found(const std::string& name);
 
-/// check throws not_possible{126} where the program, or the interpreter of a script, has no OpenSSL within reach: it is
-/// static, of another machine or C library, or gets privileges; it links another libssl. `guess`: also where it links
-/// another TLS library and no libssl, or has an OpenSSL inside.
-void check(const std::filesystem::path& program, bool guess);
+/// check says what a program is for the flag, in words that follow its name. It throws not_possible{126} where the program, or the interpreter of a script, has no OpenSSL within reach: it is
+/// static, of another machine or C library, or gets privileges; it links another libssl. `guess`: also where it is written in
+/// Go, links another TLS library and no libssl, or has an OpenSSL inside.
+std::string check(const std::filesystem::path& program, bool guess);

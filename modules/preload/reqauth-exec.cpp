@@ -4,11 +4,11 @@
 // wrong is said before the program runs; then this process becomes the program.
 
 #include "hooks.hpp"
+#include "keeper.hpp"
 #include "log_file.hpp"
 #include "program.hpp"
 #include "settings.hpp"
 #include "settings/command_line.hpp"
-#include "tally.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -16,8 +16,10 @@
 #include <openssl/ssl.h>
 
 #include <cerrno>
+#include <map>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace fs = std::filesystem;
 using reqauth_settings::row;
@@ -156,6 +158,47 @@ void set(const char* variable, const std::string& value) {
     if (setenv(variable, value.c_str(), 1) != 0) throw usage_error("out of memory");
 }
 
+/// beside is what a keeper holds.
+struct beside {
+    tally* counts = nullptr; ///< null: there is none
+    /// Files that can be read only once, as the program's processes find them, and as they were given.
+    std::map<std::string, std::string> files = {};
+};
+
+/// keep_beside starts the keeper of such files.
+beside keep_beside(settings& all, const std::string& program) {
+    std::map<std::string, int> copies;
+    std::vector<std::string*> once;
+    for (std::string* path : {&all.certificate, &all.key, &all.of.agents, &all.of.crl}) {
+        if (path->empty() || (path == &all.key && is_uri(all.key)) || !is_read_once(*path)) continue;
+        if (copies.count(*path) == 0) copies[*path] = copied(*path);
+        once.push_back(path);
+    }
+    const int file = make_tally();
+    beside kept{file >= 0 ? tally_in(file) : nullptr};
+    std::vector<int> files{file};
+    for (const auto& [path, copy] : copies) files.push_back(copy);
+    const int keeper = kept.counts != nullptr ? start_keeper(*kept.counts, program, all.verbose, files) : -1;
+    if (keeper < 0 && !once.empty())
+        throw usage_error(*once.front() +
+                          " can be read only once, and no process can be started that keeps it; give a regular file");
+    if (keeper < 0) return {};
+    set(tally_variable, std::to_string(getpid()) + ':' + std::to_string(keeper) + ':' + std::to_string(file));
+    for (std::string* path : once) {
+        const std::string there = "/proc/" + std::to_string(keeper) + "/fd/" + std::to_string(copies.at(*path));
+        kept.files[there] = std::exchange(*path, there);
+    }
+    return kept;
+}
+
+/// as_given puts the files' own names into a message.
+std::string as_given(std::string text, const beside& kept) {
+    for (const auto& [there, given] : kept.files)
+        for (auto at = text.find(there); at != std::string::npos; at = text.find(there, at + given.size()))
+            text.replace(at, there.size(), given);
+    return text;
+}
+
 void prepare_environment(const settings& all) {
     std::string preload = preload_library();
     if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != '\0') {
@@ -165,12 +208,12 @@ void prepare_environment(const settings& all) {
     }
     set("LD_PRELOAD", preload);
     set(settings_variable, written(all));
-    const int file = make_tally();
-    if (file >= 0) set(tally_variable, std::to_string(getpid()) + ":" + std::to_string(file));
 }
 
 int complain(std::string what, int status) {
     std::ranges::replace(what, '\n', ' ');
+    std::ranges::replace_if(
+        what, [](unsigned char octet) { return octet < ' ' || octet == 0x7f; }, '?');
     std::fprintf(stderr, "reqauth-exec: %s\n", what.c_str());
     return status;
 }
@@ -179,19 +222,25 @@ int complain(std::string what, int status) {
 
 // NOLINTNEXTLINE(bugprone-exception-escape): only memory can be missing while it complains
 int main(int argc, char** argv) {
+    beside kept;
     try {
         auto told = read_options({argv, static_cast<std::size_t>(argc)});
         if (!told) return 0;
         make_absolute(told->all);
+        const printable_name name(fs::path(told->program.front()).filename().c_str());
+        kept = keep_beside(told->all, name.text);
         try_files(told->all);
         const fs::path program = found(told->program.front());
-        check(program, !told->anyway);
+        const std::string known = check(program, !told->anyway);
         prepare_environment(told->all);
+        if (told->all.verbose) complain("runs " + program.string() + known, 0);
+        if (kept.counts != nullptr) kept.counts->runs = 1;
         execvp(program.c_str(), told->program.data());
+        if (kept.counts != nullptr) kept.counts->runs = 0;
         return complain(program.string() + ": " + std::strerror(errno), 126);
     } catch (const not_possible& why) {
         return complain(why.what(), why.status);
     } catch (const std::exception& failed) {
-        return complain(failed.what(), failed_here);
+        return complain(as_given(failed.what(), kept), failed_here);
     }
 }

@@ -88,12 +88,11 @@ reqauth::credential credential_of(pinned& files, const reqauth::credential_optio
     const auto fail = [](const named_text& file, const char* what) {
         throw reqauth::error(reqauth::errc::malformed, file.name + ": " + what, "did it change meanwhile?");
     };
-    const auto opened = [](const named_text& file) {
-        return std::unique_ptr<BIO, freed<BIO_free>>(
-            BIO_new_mem_buf(file.text.data(), static_cast<int>(file.text.size())));
+    const auto opened = [](std::string_view text) {
+        return std::unique_ptr<BIO, freed<BIO_free>>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
     };
     const auto nobody = [](char*, int, int, void*) { return -1; };
-    const auto in = opened(files.certificate);
+    const auto in = opened(files.certificate.text);
     std::vector<std::unique_ptr<X509, freed<X509_free>>> certificates;
     while (in != nullptr) {
         certificates.emplace_back(PEM_read_bio_X509(in.get(), nullptr, nobody, nullptr));
@@ -101,7 +100,10 @@ reqauth::credential credential_of(pinned& files, const reqauth::credential_optio
     }
     if (certificates.size() < 2) fail(files.certificate, "there is no certificate in it");
     certificates.pop_back();
-    const auto key_in = opened(files.key);
+    // Behind a certificate OpenSSL finds the key, but gives it to no provider.
+    const std::string_view all = files.key.text;
+    const auto begins = all.rfind("-----BEGIN ", all.find("PRIVATE KEY-----"));
+    const auto key_in = opened(all.substr(begins != std::string_view::npos ? begins : 0));
     const std::unique_ptr<EVP_PKEY, freed<EVP_PKEY_free>> key(
         key_in != nullptr ? PEM_read_bio_PrivateKey(key_in.get(), nullptr, nobody, nullptr) : nullptr);
     OPENSSL_cleanse(files.key.text.data(), files.key.text.size());

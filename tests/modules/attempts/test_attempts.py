@@ -1305,8 +1305,8 @@ CHILDREN = {
     'E5, a child without LD_PRELOAD': (['env', '-u', 'LD_PRELOAD'], {}, False),
     'E6, a child without the settings': (['env', '-u', 'REQAUTH_EXEC'], {}, False),
     'E7, a child with other settings': (['env', 'REQAUTH_EXEC={"server":"no"'], {}, False),
-    "E8, a tally that is another process's file": (['env', 'REQAUTH_EXEC_TALLY=1:0'], {}, True),
-    'E9, a tally of no number': (['env', 'REQAUTH_EXEC_TALLY=%n%n:99999999999999999999'], {}, True),
+    "E8, a tally that is another process's file": (['env', 'REQAUTH_EXEC_TALLY=1:1:0'], {}, True),
+    'E9, a tally of no number': (['env', 'REQAUTH_EXEC_TALLY=%n%n:1:99999999999999999999'], {}, True),
     'E10, vfork, by Python': ([PYTHON, '-c', 'import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:], close_fds=True).returncode)'], {}, True),
     'E11, posix_spawn, without any descriptor': ([PYTHON, '-c', 'import os, sys; sys.exit(os.waitstatus_to_exitcode(os.waitpid('
                                                   'os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)[1]))'], {}, True),

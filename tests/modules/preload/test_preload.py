@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -299,6 +300,16 @@ int main(int count, char** arguments) {
 '''
 
 
+def test_one_file(server):
+    """The certificate and the key in one, in any order."""
+    for order in ('key', 'pem'), ('pem', 'key'):
+        write('one-file.pem', b''.join(octets_of(f'crawler.{each}') for each in order))
+        ran = under(['--cert', path('one-file.pem'), '--key', path('one-file.pem')], *curl(server))
+        went_well(ran)
+        silent(ran)
+        agent(server.line())
+
+
 # Each program that cannot be given the flag, and what is said of it.
 
 def test_no_such_program():
@@ -316,6 +327,33 @@ def test_static_program():
         os.chmod(path(name), 0o755)
     cannot(CRAWLER, path('of-static'), status=126, words=('statically linked', static))
     cannot(CRAWLER, path('by-env'), status=126, words='statically linked', environment={'PATH': home.name + os.pathsep + os.environ['PATH']})
+
+
+def test_go_program():
+    """It is known by a section that strip leaves."""
+    plain = compiled('plain-c', '#include <stdio.h>\nint main(void) { puts("it ran"); return 0; }')
+    static = compiled('static-c', '#include <stdio.h>\nint main(void) { puts("it ran"); return 0; }', '-static')
+    write('buildinfo', b'\xff Go buildinf:' + bytes(18))
+    for source, name, words in ((plain, 'of-go', 'say --anyway'), (static, 'of-go-static', 'take a program that links libssl.so.')):
+        made = subprocess.run([program('objcopy'), '--add-section', f'.go.buildinfo={path("buildinfo")}', source, path(name)],
+                              capture_output=True, timeout=PATIENCE)
+        assert made.returncode == 0, made.stderr
+        cannot(CRAWLER, path(name), status=126, words=(f'{path(name)} is written in Go, whose crypto/tls is not OpenSSL', words))
+    ran = under([*CRAWLER, '--anyway'], path('of-go'))
+    went_well(ran)
+    assert ran.out == 'it ran\n' and f'{SAYS}of-go never made an OpenSSL SSL_CTX' in ran.err
+    cannot([*CRAWLER, '--anyway'], path('of-go-static'), status=126, words='written in Go')
+
+
+def test_real_go_program():
+    go = program('go')
+    write('hello.go', b'package main\nimport _ "net"\nfunc main() { println("it ran") }\n')
+    for name, options in (('go-outside', ['-ldflags', '-linkmode external']), ('go-inside', []), ('go-stripped', ['-ldflags', '-s -w'])):
+        made = subprocess.run([go, 'build', *options, '-o', path(name), path('hello.go')], capture_output=True, text=True, timeout=300,
+                              env={**os.environ, 'GOFLAGS': '-mod=mod', 'GOCACHE': path('go-cache')})
+        if made.returncode != 0:
+            pytest.skip(f'go cannot build here: {made.stderr.splitlines()[-1]}')
+        cannot(CRAWLER, path(name), status=126, words='is written in Go')
 
 
 def test_program_of_another_machine():
@@ -409,8 +447,161 @@ def test_exit_status(status):
     assert ran.err.startswith(f'{SAYS}sh never made an OpenSSL SSL_CTX, nor did what it started')
 
 
-def test_signal():
-    went_well(under(CRAWLER, 'sh', '-c', 'kill -9 $$'), -9)
+# How a program ends, and with what status. It does nothing else, or makes an SSL_CTX before.
+ENDS = {'return': 0, 'exit': 3, '_exit': 4, 'quick_exit': 5, 'system call': 6, 'SIGKILL': -9, 'SIGTERM': -15, 'abort': -6,
+        'exec': 0, 'exec, with an empty environment': 0}
+ENDINGS = r'''
+#include <stdlib.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifdef WITH_OPENSSL
+#include <openssl/ssl.h>
+#endif
+int main(int count, char** arguments) {
+    const char* how = arguments[1];
+    char* const nothing[] = {0};
+    (void)count;
+#ifdef WITH_OPENSSL
+    SSL_CTX_new(TLS_client_method());
+#endif
+    if (!strcmp(how, "exit")) exit(3);
+    if (!strcmp(how, "_exit")) _exit(4);
+    if (!strcmp(how, "quick_exit")) quick_exit(5);
+    if (!strcmp(how, "system call")) syscall(SYS_exit_group, 6);
+    if (!strcmp(how, "SIGKILL")) raise(SIGKILL);
+    if (!strcmp(how, "SIGTERM")) raise(SIGTERM);
+    if (!strcmp(how, "abort")) abort();
+    if (!strcmp(how, "exec")) execl("/bin/true", "true", (char*)0);
+    if (!strcmp(how, "exec, with an empty environment")) execle("/bin/true", "true", (char*)0, nothing);
+    return 0;
+}
+'''
+
+
+@pytest.mark.parametrize('how, status', ENDS.items(), ids=ENDS)
+@pytest.mark.parametrize('openssl', [False, True], ids=['no SSL_CTX', 'an SSL_CTX'])
+def test_endings(how, status, openssl):
+    """Whatever a program ends by, one line says that the flag was in nothing; with --verbose one at its start, and one that counts."""
+    ends = compiled('ends-ssl' if openssl else 'ends', ENDINGS, *(['-DWITH_OPENSSL', '-lssl', '-lcrypto'] if openssl else []))
+    ran = under(CRAWLER, ends, how)
+    went_well(ran, status)
+    never = re.compile(rf'{SAYS}(ends|true) never made an OpenSSL SSL_CTX, nor did what it started: the flag was in nothing\..*\n')
+    assert ran.err == '' if openssl else never.fullmatch(ran.err), ran.err
+    ran = under([*CRAWLER, '--verbose'], ends, how)
+    went_well(ran, status)
+    first, last = ran.err.splitlines(keepends=True)
+    assert re.fullmatch(rf'{SAYS}runs {re.escape(ends)}, which links {"" if openssl else "no "}libssl\.so\.\d+.*\n', first), first
+    counts = re.compile(rf'{SAYS}(ends-ssl|true) and what it started made 1 SSL_CTX, of which 1 was given the flag\n')
+    assert (counts if openssl else never).fullmatch(last), last
+
+
+def test_script_verbose():
+    write('script', b'#!/bin/sh\nexit 7\n')
+    os.chmod(path('script'), 0o755)
+    ran = under([*CRAWLER, '--verbose'], path('script'))
+    went_well(ran, 7)
+    assert re.match(rf'{SAYS}runs {path("script")} by /\S+, which links no libssl', ran.err), ran.err
+
+
+def test_keeper():
+    """The process beside the program is not its child, holds nothing of its open, and ends with it."""
+    reading, writing = os.pipe()
+    code = ('import os, sys\n'
+            'try:\n    os.waitpid(-1, os.WNOHANG)\nexcept ChildProcessError:\n    print("no child", flush=True)\n'
+            'print(os.environ["REQAUTH_EXEC_TALLY"].split(":")[1], flush=True)\n'
+            'print([each for each in os.listdir("/proc/self/fd") if "memfd" in os.path.realpath(f"/proc/self/fd/{each}")], flush=True)\n'
+            f'os.close(1)\nos.close({writing})\nsys.stdin.read()\n')
+    process = subprocess.Popen([EXEC, *CRAWLER, '--', sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, pass_fds=[writing], text=True)
+    os.close(writing)
+    child, keeper, memfds = process.stdout.read().splitlines()  # to its end, which is there although the program runs
+    assert (child, memfds) == ('no child', '[]')
+    assert os.read(reading, 1) == b'', 'the pipe that the program has closed is closed'
+    os.close(reading)
+    with open(f'/proc/{keeper}/stat') as file:
+        assert file.read().split()[4] != str(os.getpgrp()), 'what is typed at the terminal does not end it'
+    process.stdin.close()
+    assert 'never made' in process.stderr.read() and process.wait(PATIENCE) == 0, 'it ends, and so does the keeper'
+    for _ in range(PATIENCE * 50):
+        if not os.path.exists(f'/proc/{keeper}') or 'Z' in octets_at(f'/proc/{keeper}/stat').split()[2]:
+            return
+        time.sleep(0.02)
+    raise TimeoutError('the keeper is still there')
+
+
+def octets_at(file):
+    with contextlib.suppress(OSError), open(file) as there:
+        return there.read()
+    return '0 (gone) Z'
+
+
+# Files that can be read only once: a word of bash in the place of each.
+ONCE = {
+    'process substitution': '--cert <(cat {0}.pem) --key <(cat {0}.key)',
+    'a certificate alone': '--cert <(cat {0}.pem) --key {0}.key',
+    'a key alone': '--cert {0}.pem --key <(cat {0}.key)',
+    'standard input': '--cert {0}.pem --key /dev/stdin < <(cat {0}.key)',
+    'a file as standard input': '--cert {0}.pem --key /dev/stdin <{0}.key',
+    'both in one pipe': '--cert /dev/stdin --key /dev/stdin < <(cat {0}.pem {0}.key)',
+    'a here-document': '--cert {0}.pem --key /dev/fd/5 5<<<"$(cat {0}.key)"',
+    'FIFOs': '--cert fifo.pem --key fifo.key',
+}
+
+
+def in_bash(words, *command):
+    """reqauth-exec with options that bash makes files of."""
+    written = ' '.join(f"'{each}'" for each in command)
+    done = subprocess.run([program('bash'), '-c', f'{EXEC} {words[0]} -- {written} {words[1]}'], stdin=subprocess.DEVNULL, cwd=home.name,
+                          capture_output=True, timeout=PATIENCE)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def split(words):
+    """Options, and redirections, which stand behind the command."""
+    at = re.search(r' (?=\d?<(?!\())', words)
+    return (words[:at.start()], words[at.start():]) if at else (words, '')
+
+
+@pytest.mark.parametrize('words', ONCE.values(), ids=ONCE)
+def test_read_once(server, words):
+    """They are read once, for all that the program starts; and none of it inherits the key."""
+    writers = []
+    for name in ('fifo.pem', 'fifo.key'):
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path(name))
+        if 'fifo' in words:
+            writers.append(threading.Thread(target=lambda name=name: write(name, octets_of(name.replace('fifo', 'crawler'))), daemon=True))
+            writers[-1].start()
+    twice = f'{" ".join(curl(server))} >one && {" ".join(curl(server))} && ls -l /proc/self/fd && env'
+    ran = in_bash(split(words.format('crawler')), 'sh', '-c', twice)
+    went_well(ran)
+    silent(ran)
+    agent(server.line())
+    agent(server.line())
+    assert 'memfd' not in ran.out, 'no descriptor'
+    assert octets_of('crawler.key').decode().split('\n')[1] not in ran.out, 'nor the environment'
+    for each in writers:
+        each.join(PATIENCE)
+
+
+def test_read_once_server():
+    with python_server(['--agents-ca', '/dev/stdin'], stdin=octets_of('agents.pem')) as server:
+        visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+        visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+
+
+@pytest.mark.parametrize('words, says', [
+    ('--cert <(echo nothing) --key crawler.key', '/dev/fd/63: '),
+    ('--cert crawler.pem --key <(cat impostor.key)', '/dev/fd/63'),
+    ('--cert crawler.pem --key /dev/zero', '/dev/zero: cannot be read: it does not end'),
+    ('--cert crawler.pem --key <(cat encrypted.key)', '/dev/fd/63 is encrypted'),
+], ids=['no certificate', 'another key', 'no end', 'encrypted'])
+def test_read_once_wrong(words, says):
+    ran = in_bash((words, ''), 'sh', '-c', 'echo it ran')
+    assert ran.status == 125 and ran.out == '' and ran.err.count('\n') == 1, ran.err
+    assert says in ran.err and '/proc/' not in ran.err, ran.err
 
 
 PYTHON_SERVER = '''
@@ -439,13 +630,16 @@ with socket.create_server(('127.0.0.1', 0)) as listener:
 class Unmodified:
     """A server under reqauth-exec, or alone."""
 
-    def __init__(self, options, *command, port=None, alone=False, log='server.log'):
+    def __init__(self, options, *command, port=None, alone=False, log='server.log', stdin=None):
         self.log = path(log)
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.log)
-        how = [] if alone else [EXEC, '--server', *AGENTS, '--log', self.log, *options, '--']
-        self.process = subprocess.Popen([*how, *command], cwd=home.name, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        how = [] if alone else [EXEC, '--server', *([] if stdin else AGENTS), '--log', self.log, *options, '--']
+        self.process = subprocess.Popen([*how, *command], cwd=home.name, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if stdin:
+            self.process.stdin.write(stdin.decode())
+            self.process.stdin.close()
         self.port, self.errors = port, []
         reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
         reader.start()
