@@ -135,7 +135,7 @@ def test_visitors():
             line, body = agent(site, *own('false-crawler'), *keeping('false.session'))
             same(line, offered=True, acknowledged=True, sent='flag', resumed=False)
             assert json.loads(body)['verify'].startswith('FAILED:') and 'harbour' not in body, 'an impostor: is refused, and told why'
-        now = site.wait('agent', 'requests', 2)
+        now = site.wait('impostor', 'requests', 2)
         assert {kind: now['counts'][kind]['connections'] for kind in now['counts']} == {'person': 3, 'agent': 2, 'guest': 2, 'impostor': 2}
         resumed = [each for each in now['recent'] if each['resumed'] == '1']
         assert len(resumed) == 1 and resumed[0]['visitor'] == 'agent', ('the numbers: one resumed', now)
@@ -147,6 +147,12 @@ def site(certificates):
     """One where nobody looks at the numbers."""
     with Site() as running:
         yield running
+
+
+def test_counters_are_for_this_machine(site):
+    page = curl(site, at='/live/metrics')
+    assert page.status == 200 and 'reqauth_handshakes_total{server="localhost"}' in page.body, page.body
+    assert curl(site, '--interface', '127.0.0.2', at='/live/metrics').status == 403
 
 
 def test_live_page_is_for_this_machine(site):
@@ -315,6 +321,11 @@ def test_live(browser):
         wanted = ['Impostor: unable to get local issuer certificate | / | refused'] * 2 + ['Guest: no certificate | / | served', 'Agent: CN=second.example | / | served',
                   'Agent: CN=crawler.example (resumed) | / | served, 3 requests', 'Agent: CN=crawler.example | / | served'] + ['A person | / | served'] * 3
         assert told.split('\n') == wanted, 'the live page: the last connections'
+        shown = "[...document.querySelectorAll('#counters tr')].map(each => [...each.cells].map(cell => cell.innerText).join(': ')).join('\\n')"
+        page.until(f"({shown}).includes('Not verified: unable to get local issuer certificate: 2')")
+        told = dict(line.rsplit(': ', 1) for line in page.evaluate(shown).split('\n'))
+        same(told, **{'Offered the flag': '6', 'Asked for a certificate': '5', 'Verified': '3', 'Of these, resumed': '1', 'Refused by an alert': '0'})
+        assert int(told['All']) >= 9, told
         for name, width, height, dark in (('wide', 1200, 900, False), ('wide-dark', 1200, 900, True), ('narrow', 390, 1000, False), ('narrow-dark', 390, 1000, True)):
             page.look(width, height, dark)
             assert page.evaluate('document.scrollingElement.scrollWidth <= innerWidth'), f'{name}: fits'

@@ -38,11 +38,32 @@ function show(status) {
     at('state').textContent = 'Connections since the start, by what became of the flag. Renewed every two seconds.';
 }
 
+const counters = {
+    handshakes: 'All', handshakes_offered: 'Offered the flag', handshakes_asked: 'Asked for a certificate',
+    handshakes_verified: 'Verified', handshakes_resumed: 'Of these, resumed', handshakes_refused: 'Refused by an alert',
+    verify_errors: 'Not verified',
+};
+
+// Prometheus' text format: reqauth_NAME_total{server="…",error="…"} 12
+function count(text) {
+    const rows = [];
+    for (const [, name, labels, value] of text.matchAll(/^reqauth_(\w+)_total(\{.*\})? (\d+)$/gm)) {
+        if (!Object.hasOwn(counters, name)) continue;
+        const why = /error="([^"]*)"/.exec(labels ?? '');
+        const made = document.createElement('tr');
+        made.append(element('td', counters[name] + (why ? ': ' + why[1] : '')), element('td', value));
+        rows.push(made);
+    }
+    at('counters').replaceChildren(...rows);
+}
+
 async function renew() {
     try {
         const answer = await fetch('/live/status.json', { cache: 'no-store' });
         if (!answer.ok) throw new Error(`the server says ${answer.status}`);
         show(await answer.json());
+        const counted = await fetch('/live/metrics', { cache: 'no-store' });
+        if (counted.ok) count(await counted.text());
     } catch (error) {
         at('state').textContent = `The numbers could not be had (${error.message}), and may be old. Trying again.`;
     }
