@@ -17,9 +17,12 @@ bool is_path(const std::string& target) {
 std::variant<client_options, int> read_client_options(int argc, char** argv) {
     client_options chosen;
     std::string connect;
-    CLI::App app("An HTTPS client that offers its certificate by the TLS flag request_client_auth, and presents it\n"
-                 "where the server asks for it because of that flag.",
-                 "reqauth-client");
+    CLI::App app(
+        "An HTTPS client that offers its certificate by the TLS flag request_client_auth, and presents it\n"
+        "where the server asks for it because of that flag. One line says how it went: on standard output, or on\n"
+        "standard error where that has a body. Exit status: 0 done; 1 the connection failed; 2 usage, or a file\n"
+        "that cannot be used; 3 the server asked for --cert, and was not shown it: the line says why.",
+        "reqauth-client");
     app.get_formatter()->column_width(34);
 
     app.add_option("--connect", connect, "where to")->required()->type_name("HOST:PORT");

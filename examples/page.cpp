@@ -94,12 +94,14 @@ greeting greet(const visit& seen) {
         return {
             "doubt", "A guest",
             "You offered a certificate and were asked for it, but sent none: you are a guest like anybody else. If you "
-            "have one, this server names other CAs than its issuer, or the CA between is missing in your file."};
+            "have one, this server names other CAs than its issuer, the CA between is missing in your file, or your "
+            "program could not verify this server: it can tell you which."};
     if (seen.certificate == "empty")
         return {"guest", "A guest",
                 "This server asks its visitors for a certificate; you sent none, and are welcome as a guest."};
     if (seen.outcome == "ignored")
-        return {"guest", "A guest", "You offered a certificate, and this server did not ask for it: welcome, guest."};
+        return {"guest", "A guest",
+                "You offered a certificate, and this server does not ask for it because of that: welcome, guest."};
     return {"guest", "A guest", "You were never asked for a certificate: welcome, guest."};
 }
 

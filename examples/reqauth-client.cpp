@@ -9,8 +9,10 @@
 #include "handshake_events.hpp"
 #include "json.hpp"
 #include "load_credential.hpp"
+#include "printable.hpp"
 #include "session_file.hpp"
 #include "tls.hpp"
+#include "why.hpp"
 #include "wire_trace.hpp"
 
 #include <reqauth/client.hpp>
@@ -19,6 +21,7 @@
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 
+#include <algorithm>
 #include <csignal>
 
 namespace {
@@ -137,24 +140,90 @@ std::string early_data_of(const SSL& ssl) {
     }
 }
 
-json to_json(const SSL& ssl, const handshake_events& events, const std::optional<reqauth::credential>& credential,
-             const std::optional<std::string>& error) {
-    const reqauth::client_outcome outcome = reqauth::client_outcome_of(ssl);
+/// seen is what OpenSSL and the library say of a connection when it has ended.
+struct seen {
+    reqauth::client_outcome outcome;
+    reqauth::explanation names;
+    std::string why; ///< --cert was not shown, or not taken, and what to do; empty: nothing of that kind
+    std::optional<std::string> version = {};
+    std::optional<std::string> cipher = {};
+    std::optional<std::string> group = {};
+    std::optional<std::string> server_name = {};
+    std::optional<std::string> subject = {}; ///< of --cert, where that went out
+};
+
+seen look_at(SSL& ssl, const std::optional<reqauth::credential>& credential) {
+    seen all{
+        .outcome = reqauth::last_outcome_of(ssl), .names = reqauth::explain(ssl), .why = in_words(ssl, "--servername")};
+    all.version = negotiated_version(ssl);
+    if (const SSL_CIPHER* cipher = SSL_get_current_cipher(&ssl)) all.cipher = SSL_CIPHER_get_name(cipher);
+    const auto group = all.cipher ? static_cast<int>(SSL_get_negotiated_group(&ssl)) : 0;
+    if (const char* name = group > 0 ? SSL_group_to_name(&ssl, group) : nullptr) all.group = name;
+    if (const char* name = SSL_get_servername(&ssl, TLSEXT_NAMETYPE_host_name)) all.server_name = name;
+    if (credential && all.outcome.sent == reqauth::client_outcome::answer::flag) all.subject = credential->subject();
+    return all;
+}
+
+json to_json(const SSL& ssl, const seen& all, const handshake_events& events,
+             const std::optional<reqauth::credential>& credential, const std::optional<std::string>& error) {
+    const reqauth::client_outcome& outcome = all.outcome;
+    json server_flags = json::array();
+    outcome.server_flags.for_each([&](reqauth::flag_number flag) { server_flags.push_back(flag); });
     return {{"event", "connection"},
             {"ok", !error},
-            {"version", or_null(negotiated_version(ssl))},
+            {"version", or_null(all.version)},
+            {"cipher", or_null(all.cipher)},
+            {"group", or_null(all.group)},
+            {"server_name", or_null(all.server_name)},
             {"offered", outcome.offered},
+            {"withheld", outcome.offered ? json() : json(to_string(outcome.withheld))},
             {"requested", outcome.requested},
             {"acknowledged", outcome.acknowledged},
+            {"authorities", all.names.authorities},
             {"sent", to_string(outcome.sent)},
+            {"subject", or_null(all.subject)},
             {"judged", to_string(outcome.judged)},
-            {"unproven", outcome.unproven == reqauth::unproven::nothing ? json() : json(to_string(outcome.unproven))},
+            {"unmet", outcome.unmet == reqauth::unmet::nothing ? json() : json(to_string(outcome.unmet))},
+            {"issuers", all.names.issuers},
+            {"why", all.why.empty() ? json() : json(all.why)},
+            {"server_flags", std::move(server_flags)},
             {"key_provider", credential ? json(credential->provider()) : json()},
             {"resumed", SSL_session_reused(&ssl) == 1},
             {"early_data", early_data_of(ssl)},
             {"alert_sent", or_null(events.alert_sent)},
             {"alert_received", or_null(events.alert_received)},
             {"error", or_null(error)}};
+}
+
+/// to_text is the same in one line for people.
+std::string to_text(const seen& all, const client_options& options, const handshake_events& events,
+                    const std::optional<std::string>& error) {
+    using answer = reqauth::client_outcome::answer;
+    const reqauth::client_outcome& outcome = all.outcome;
+    if (!all.version && error) return *error; // there was nobody to talk to
+    std::string text = to_string(options.connect) + ": " + error.value_or("ok");
+    for (const auto& each : {all.version, all.cipher, all.group})
+        if (each) text += ", " + *each;
+    if (all.server_name) text += ", server name " + printable(*all.server_name);
+    text += "; flag " + std::string(outcome.offered ? "offered" : "not offered");
+    if (outcome.resumed)
+        text += "; resumed, and not asked";
+    else if (!outcome.requested)
+        text += "; not asked for a certificate";
+    else
+        text += outcome.acknowledged ? ", acknowledged; asked for a certificate" : "; asked for another reason";
+    for (std::size_t i = 0; i < std::min<std::size_t>(all.names.authorities.size(), 3); ++i)
+        text += (i == 0 ? " of " : "; ") + all.names.authorities[i];
+    if (all.names.authorities.size() > 3) text += "; and " + std::to_string(all.names.authorities.size() - 3) + " more";
+    if (outcome.sent != answer::none)
+        text += "; sent " + (all.subject                     ? *all.subject
+                             : outcome.sent == answer::other ? "--other-cert"
+                                                             : "an empty Certificate");
+    if (outcome.judged == reqauth::client_outcome::verdict::ticket) text += "; a ticket came";
+    if (events.alert_received) text += "; received the alert " + *events.alert_received;
+    if (events.alert_sent) text += "; sent the alert " + *events.alert_sent;
+    if (!all.why.empty()) text += "; " + all.why;
+    return text;
 }
 
 /// talk is the connection from its beginning to its end. Throws connection_failed.
@@ -203,18 +272,22 @@ int run(const client_options& options) {
     } catch (const connection_failed& failure) {
         error = failure.what();
     }
+    const seen all = look_at(*ssl, credential);
     if (options.json) {
         if (line_open) print_line(stdout, "");
-        print_line(stdout, dump(to_json(*ssl, events, credential, error)));
-    } else if (error) {
-        complain(program, *error, 1);
+        print_line(stdout, dump(to_json(*ssl, all, events, credential, error)));
+    } else if (error || !options.get.empty() || !options.early_data.empty()) { // standard output has the body
+        complain(program, to_text(all, options, events, error), 0);
+    } else {
+        print_line(stdout, to_text(all, options, events, error));
     }
-    if (error) return 1; // nothing to come back to
+    const int status = is_unmet(all.outcome) ? 3 : error ? 1 : 0;
+    if (error) return status; // nothing to come back to
     if (last_session)
         write_session(*last_session, options.session_out);
     else if (!options.session_out.empty())
         complain(program, "the server gave no session: --session-out " + options.session_out + " is not written", 0);
-    return 0;
+    return status;
 }
 
 } // namespace

@@ -27,7 +27,7 @@ constexpr std::pair<int, const char*> alerts[] = {
     {71, "insufficient_security"}, {80, "internal_error"}, {86, "inappropriate_fallback"}, {90, "user_canceled"},
     {100, "no_renegotiation"}, {109, "missing_extension"}, {110, "unsupported_extension"}, {112, "unrecognized_name"},
     {113, "bad_certificate_status_response"}, {115, "unknown_psk_identity"}, {116, "certificate_required"},
-    {120, "no_application_protocol"}, {121, "ech_required"},
+    {117, "general_error"}, {120, "no_application_protocol"}, {121, "ech_required"},
 };
 
 } // namespace
@@ -54,8 +54,9 @@ std::string_view to_string(server_outcome::answer certificate) noexcept {
 std::string_view to_string(offer when) noexcept { return name_in({"when_available", "always", "never"}, when); }
 std::string_view to_string(unacknowledged what) noexcept { return name_in({"as_before", "empty", "present"}, what); }
 std::string_view to_string(unsatisfiable what) noexcept { return name_in({"empty", "close", "present"}, what); }
-std::string_view to_string(unproven why) noexcept {
-    return name_in({"nothing", "untrusted", "other_name", "unknown_name"}, why);
+std::string_view to_string(unmet why) noexcept {
+    return name_in({"nothing", "no_credential", "outside_validity", "authorities", "algorithms", "untrusted",
+                    "other_name", "unknown_name"}, why);
 }
 std::string_view to_string(withheld why) noexcept {
     return name_in({"nothing", "never", "no_credential", "outside_validity"}, why);
@@ -64,7 +65,7 @@ std::string_view to_string(client_outcome::answer sent) noexcept {
     return name_in({"none", "empty", "flag", "other"}, sent);
 }
 std::string_view to_string(client_outcome::verdict judged) noexcept {
-    return name_in({"none", "awaited", "accepted", "refused"}, judged);
+    return name_in({"none", "awaited", "ticket", "finished", "resumed", "refused"}, judged);
 }
 
 std::string alert_name(int number) {

@@ -3,6 +3,7 @@
 
 #include "command_line.hpp"
 #include "load_credential.hpp"
+#include "why.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -45,6 +46,7 @@ void note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     if (!over) return;
     if (outcome.resumed && !over->outcome.resumed) ++over->to->resumed;
     over->outcome = outcome;
+    if (is_unmet(outcome)) over->to->unmet = over->why = in_words(ssl, "the URL's host");
     if (outcome.judged == reqauth::client_outcome::verdict::refused && outcome.alert_received)
         over->to->refused = reqauth::alert_name(*outcome.alert_received);
 }
@@ -337,11 +339,10 @@ void crawl::take_outcome(fetch& what, CURLcode code) {
     if (!what.over) return;
     host& of = *what.of;
     const reqauth::client_outcome& how = what.over->outcome;
-    const bool answered = code == CURLE_OK; // and so the server is content with what was sent, ticket or not
+    const bool answered = code == CURLE_OK;
     using verdict = reqauth::client_outcome::verdict;
     const bool presented = how.sent == reqauth::client_outcome::answer::flag;
-    what.authenticated =
-        (presented && (answered || how.judged == verdict::accepted)) || (how.resumed && of.authenticated);
+    what.authenticated = (presented && answered) || (how.resumed && of.authenticated);
     if (!answered && how.judged == verdict::refused) what.refused = of.refused;
     of.offered |= how.offered;
     of.acknowledged |= how.acknowledged;

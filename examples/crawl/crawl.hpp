@@ -32,10 +32,11 @@ struct host {
     unsigned failed = 0;
     bool offered = false; ///< on any connection, as are the next two
     bool acknowledged = false;
-    bool authenticated = false;          ///< it took a certificate that was presented
+    bool authenticated = false;          ///< it answered who presented a certificate
     unsigned resumed = 0;                ///< connections that resumed a session
     std::optional<std::string> withheld; ///< why the flag was not offered
     std::optional<std::string> refused;  ///< the alert by which it refused the certificate
+    std::optional<std::string> unmet;    ///< why it was not shown one that it asked for, and what to do
     std::map<std::string, unsigned> failures;
 
     std::deque<fetch*> waiting;
@@ -66,6 +67,7 @@ struct fetch {
 struct connection {
     host* to;
     reqauth::client_outcome outcome;
+    std::optional<std::string> why = {}; ///< it was not shown a certificate that it asked for
 };
 
 /// crawl fetches everything under one identity. One thread.

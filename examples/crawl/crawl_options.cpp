@@ -66,7 +66,9 @@ std::variant<crawl_options, int> read_crawl_options(int argc, char** argv) {
         "Fetches a list of https:// URLs. It offers its certificate by the TLS flag request_client_auth, presents\n"
         "it where a server asks because of that flag, and ends with a table of how each host took it. An answer\n"
         "below 400 is a success; redirects are not followed. SIGHUP reads the certificates again; Ctrl-C ends in\n"
-        "good order, a second one at once.",
+        "good order, a second one at once. Exit status: 0 all fetched; 1 some failed; 2 usage, or a file that cannot "
+        "be\n"
+        "used; 3 a server asked for --cert, and was not shown it: the table says why.",
         "reqauth-crawl");
     app.option_defaults()->always_capture_default();
     app.get_formatter()->column_width(34);

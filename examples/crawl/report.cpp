@@ -62,6 +62,8 @@ json to_json(const fetch& what) {
             {"requested", how.requested},
             {"acknowledged", how.acknowledged},
             {"sent", to_string(how.sent)},
+            {"unmet", how.unmet == reqauth::unmet::nothing ? json() : json(to_string(how.unmet))},
+            {"why", what.over ? or_null(what.over->why) : json()},
             {"authenticated", what.authenticated},
             {"resumed", how.resumed},
             {"refused", or_null(what.refused)},
@@ -81,6 +83,7 @@ json summary_json(const crawl& of, const totals& sum, bool interrupted) {
                          {"authenticated", each.authenticated},
                          {"resumed", each.resumed},
                          {"refused", or_null(each.refused)},
+                         {"unmet", or_null(each.unmet)},
                          {"failures", each.failures}});
     return {{"event", "summary"},
             {"urls", sum.all},
@@ -107,6 +110,7 @@ std::vector<std::string> to_table(const crawl& of, const totals& sum, std::size_
         const host& each = of.hosts()[i];
         lines.push_back(line_of(rows[i + 1], widths));
         if (each.withheld) lines.push_back("    the flag was withheld: " + *each.withheld);
+        if (each.unmet) lines.push_back("    not shown --cert: " + *each.unmet);
         for (const auto& [why, count] : each.failures)
             lines.push_back(cut("    " + std::to_string(count) + " failed: " + printable(why), width));
     }
@@ -120,8 +124,13 @@ std::vector<std::string> to_table(const crawl& of, const totals& sum, std::size_
                     " not fetched");
     lines.push_back(std::to_string(of.hosts().size()) + " hosts: " + with(&host::acknowledged) +
                     " acknowledged the flag, " + with(&host::authenticated) + " authenticated us, " +
-                    with(&host::refused) + " refused the certificate");
+                    with(&host::refused) + " refused the certificate" +
+                    (any_unmet(of) ? ", " + with(&host::unmet) + " were not shown it" : ""));
     return lines;
+}
+
+bool any_unmet(const crawl& of) {
+    return std::ranges::any_of(of.hosts(), [](const host& each) { return each.unmet.has_value(); });
 }
 
 progress_bar::progress_bar() : terminal_(isatty(STDERR_FILENO) == 1) {}

@@ -20,7 +20,11 @@ totals sum_up(const crawl& of, const crawl_options& options);
 json to_json(const fetch& what);
 json summary_json(const crawl& of, const totals& sum, bool interrupted);
 
-/// to_table is the same for people: lines of printable ASCII, at most `width` long but for hosts that are longer.
+/// any_unmet says whether a host asked for a certificate and was not shown it.
+bool any_unmet(const crawl& of);
+
+/// to_table is the same for people: lines of printable ASCII, at most `width` long but for hosts that are longer, and for
+/// why one was not shown a certificate.
 std::vector<std::string> to_table(const crawl& of, const totals& sum, std::size_t width);
 
 /// progress_bar is one line on standard error that changes in place; nothing where that is not a terminal.

@@ -78,7 +78,7 @@ int run(const crawl_options& options) {
     else
         for (const std::string& line : to_table(running, sum, 80)) print_line(stdout, line);
     if (stopping) return 128 + static_cast<int>(stop_signal);
-    return sum.failed == 0 ? 0 : 1;
+    return any_unmet(running) ? 3 : sum.failed == 0 ? 0 : 1;
 }
 
 } // namespace

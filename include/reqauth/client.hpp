@@ -119,12 +119,16 @@ enum class withheld {
     outside_validity, ///< every credential has expired meanwhile, or is not valid yet
 };
 
-/// unproven is why a server that asked was not shown the flag's credential (SEC-9).
-enum class unproven {
-    nothing,      ///< it has proven its name, or was not to be shown one
-    untrusted,    ///< its chain did not verify: SSL_get_verify_result says why
-    other_name,   ///< its certificate is for other names than the one that was asked for
-    unknown_name, ///< it cannot be told which name was asked for
+/// unmet is why a request that was for the flag's credential did not get it: what came nearest, of several.
+enum class unmet {
+    nothing,          ///< it got one, or was not to get one
+    no_credential,    ///< there is none
+    outside_validity, ///< every credential has expired meanwhile, or is not valid yet
+    authorities,      ///< none is of a CA that the request names (RCA-5): often a chain that lacks its intermediate
+    algorithms,       ///< none has a key for the request's signature_algorithms (RCA-5)
+    untrusted,        ///< the server's chain did not verify: SSL_get_verify_result says why (SEC-9)
+    other_name,       ///< its certificate is for other names than the one that was asked for (SEC-9)
+    unknown_name,     ///< it cannot be told which name was asked for (SEC-9)
 };
 
 /// client_outcome is how a client's connection went.
@@ -138,26 +142,33 @@ struct client_outcome {
     /// What went out: nothing (not asked, or not yet), an empty Certificate, the flag's credential,
     /// or another certificate.
     enum class answer { none, empty, flag, other } sent = answer::none;
-    /// Why the flag's credential stayed here although it was asked for: an empty Certificate went out in its place.
-    reqauth::unproven unproven = reqauth::unproven::nothing;
-    /// What the server said to that. In TLS 1.3 a client's handshake ends before the server has judged its
-    /// Certificate: `awaited`. A ticket (NewSessionTicket) says `accepted`, since it needs the client's Finished,
-    /// and so does a resumption. To the application, an answer to its request says as much, which is not seen here.
-    /// `refused`: an alert about the certificate came. `none`: no certificate was asked for.
-    enum class verdict { none, awaited, accepted, refused } judged = verdict::none;
-    /// The fatal alert that the server sent, if one came: its number in RFC 8446, section 6.
+    /// Why the flag's credential stayed here although it was asked for: an empty Certificate went out in its place, or
+    /// handshake_failure where the policy says so. `explain` has it in words.
+    reqauth::unmet unmet = reqauth::unmet::nothing;
+    /// What was seen of the server since that. In TLS 1.3 the client's handshake ends first, and nothing says that its
+    /// certificate was taken (RFC 9846): not a ticket, and not even an answer to a request.
+    enum class verdict {
+        none,     ///< no certificate was asked for
+        awaited,  ///< nothing yet
+        ticket,   ///< a NewSessionTicket
+        finished, ///< its Finished, which before TLS 1.3 comes after it has judged
+        resumed,  ///< it resumed an earlier session, and asked for nothing
+        refused,  ///< a fatal alert, of whatever kind, and no application data before it
+    } judged = verdict::none;
+    /// The fatal alert that the server sent, if one came: its number in RFC 9846, section 6.
     std::optional<std::uint8_t> alert_received;
     /// Every flag that the server set, in whichever messages.
     flag_set server_flags;
 };
 
 /// refused is a server's no to the certificate that a client sent, or did not send. Trying again with the same
-/// credential is of no use: that needs another credential, or somebody who looks at both sides.
+/// credential is of no use: that needs another credential, or somebody who looks at both sides. An alert need not say
+/// which: general_error and the like leave it to the server's log.
 class REQAUTH_EXPORT refused : public error {
 public:
     explicit refused(const client_outcome& outcome);
     ~refused() override;
-    /// alert is the number, alert_name what RFC 8446 calls it: "certificate_required", "unknown_ca", …
+    /// alert is the number, alert_name what RFC 9846 calls it: "certificate_required", "unknown_ca", …
     [[nodiscard]] std::uint8_t alert() const noexcept { return alert_; }
     [[nodiscard]] std::string alert_name() const;
 
@@ -192,7 +203,8 @@ struct client_policy {
     /// Certificate. Proven is a chain that verified (SSL_get_verify_result is X509_V_OK) and a certificate for the name
     /// that was asked for: a name or address that was set on the SSL to be checked; else the server_name; else the address
     /// that the SSL's socket is connected to. Where there is none of them, as over a BIO of the application's own without
-    /// server_name, nothing is proven (SEC-9).
+    /// server_name, nothing is proven (SEC-9). Behind a proxy (CONNECT, SOCKS) the socket's address is the proxy's, and the
+    /// library cannot know that: set the server's name or address on the SSL.
     /// Danger: whoever answers in the server's place learns who the agent is, and can have it sign a handshake.
     bool danger_unproven_servers = false;
 
@@ -230,9 +242,9 @@ struct client_counters {
     std::uint64_t verified = 0;     ///< whose server's certificate was verified
     std::uint64_t resumed = 0;      ///< that resumed a session
     std::uint64_t refused = 0;      ///< whose certificate was refused, as `judged` says; also after their end
-    /// Why they did not have the flag, by `withheld`, and why the credential stayed here, by `unproven`.
+    /// Why they did not have the flag, by `withheld`, and why the credential stayed here, by `unmet`.
     std::array<std::uint64_t, 4> withheld{};
-    std::array<std::uint64_t, 4> unproven{};
+    std::array<std::uint64_t, 8> unmet{};
     /// Of servers' certificates, by X509_V_ERR_ value. The last is for all that are larger.
     std::array<std::uint64_t, 128> verify_errors{};
 };
@@ -323,6 +335,18 @@ private:
 /// throw_if_refused throws `refused` where that outcome says so.
 REQAUTH_EXPORT void throw_if_refused(SSL& ssl, int socket = -1);
 
+/// explanation is why a server was not shown the flag's credential, or refused it. Its texts are printable ASCII.
+struct explanation {
+    std::string cause;                    ///< one line; empty: there is nothing to explain
+    std::string remedy;                   ///< what to do
+    std::vector<std::string> authorities; ///< the CAs that the last request named, as RFC 2253 has them
+    std::vector<std::string> issuers;     ///< those of our credentials and their chains, where `authorities` are unmet
+};
+
+/// explain puts client_outcome in words: withheld, unmet, refused. At any time, as client_outcome_of. Throws
+/// std::bad_alloc.
+[[nodiscard]] REQAUTH_EXPORT explanation explain(const SSL& ssl);
+
 /// to_string gives the enumerator's name.
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(offer when) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unacknowledged what) noexcept;
@@ -330,6 +354,6 @@ REQAUTH_EXPORT void throw_if_refused(SSL& ssl, int socket = -1);
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::answer sent) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_outcome::verdict judged) noexcept;
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(withheld why) noexcept;
-[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unproven why) noexcept;
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(unmet why) noexcept;
 
 } // namespace reqauth

@@ -81,7 +81,7 @@ constexpr std::string_view missing_text(const std::optional<reason>& because, co
     case reason::not_offered:
         return "the token is bound to a client certificate, and this connection has none: the client did not offer the "
                "TLS flag request_client_auth, so the server did not ask; connect with TLS 1.3, offer the flag, and "
-               "present the certificate that the token was issued to";
+               "present the certificate that the token was issued to, which must not have expired";
     case reason::ignored:
         return "the token is bound to a client certificate, and this connection has none: the client offered the TLS "
                "flag request_client_auth, and the server passed it over for this connection; check the host name, and "
@@ -89,10 +89,12 @@ constexpr std::string_view missing_text(const std::optional<reason>& because, co
     case reason::empty:
         return "the token is bound to a client certificate, and this connection has none: the client offered the TLS "
                "flag request_client_auth, was asked, and sent no certificate; present the one that the token was "
-               "issued to";
+               "issued to, with its intermediate certificates: a client keeps it back where the server names none of "
+               "its CAs, or has not proven its name";
     case reason::invalid:
-        return "the token is bound to a client certificate, and the one that the client sent did not verify: use one "
-               "of a CA that the server names when it asks, within its validity";
+        return "the token is bound to a client certificate, and the one that the client sent did not verify: send "
+               "its intermediate certificates too, and use one of a CA that the server trusts, which is valid and not "
+               "revoked";
     case reason::not_witnessed:
     case reason::not_vouched:
     case reason::handshake_unfinished: break;

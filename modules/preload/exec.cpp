@@ -393,8 +393,7 @@ const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
                                          "of another root; have it make an SSL_CTX first");
             reqauth::client_policy policy = client_policy_of(here->with, here->files);
             policy.chained_certificate_callback = {run_own, nullptr};
-            if (here->log.wanted())
-                policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) { here->log.note(ssl, how); };
+            policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) { here->log.note(ssl, how); };
             here->client.emplace(std::move(policy));
         }
         here->files = {};

@@ -106,12 +106,20 @@ void journal::log(std::string_view json) {
     put(now.number, std::string(json));
 }
 
-std::string words_for(reqauth::unproven why) {
-    switch (why) {
-    case reqauth::unproven::untrusted: return "the server's certificate is not trusted here";
-    case reqauth::unproven::other_name: return "the server's certificate is for another name";
-    case reqauth::unproven::unknown_name: return "it cannot be seen which name was asked for";
-    case reqauth::unproven::nothing: break;
+/// cure is what to do about it with reqauth-exec's options.
+std::string cure(reqauth::unmet what) {
+    switch (what) {
+    case reqauth::unmet::authorities:
+        return "put the intermediate into --cert, or give a certificate of one of the CAs that it names";
+    case reqauth::unmet::algorithms: return "give --cert and --key of another kind, as P-256 or RSA";
+    case reqauth::unmet::outside_validity: return "renew --cert, or look at this machine's clock";
+    case reqauth::unmet::untrusted:
+    case reqauth::unmet::other_name:
+    case reqauth::unmet::unknown_name:
+        return "have the program verify the server, by a name that its certificate has, or say "
+               "--danger-unproven-servers";
+    case reqauth::unmet::no_credential:
+    case reqauth::unmet::nothing: break;
     }
     return {};
 }
@@ -122,6 +130,7 @@ void journal::write(std::string_view json, const std::string& text) {
 }
 
 void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
+    if (!wanted() && outcome.unmet == reqauth::unmet::nothing) return;
     json line = common(ssl, "connection", "client");
     line["offered"] = outcome.offered;
     line["requested"] = outcome.requested;
@@ -129,8 +138,12 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     line["sent"] = to_string(outcome.sent);
     line["judged"] = to_string(outcome.judged);
     line["withheld"] = outcome.offered ? json() : json(to_string(outcome.withheld));
-    const bool proven = outcome.unproven == reqauth::unproven::nothing;
-    line["unproven"] = proven ? json() : json(to_string(outcome.unproven));
+    const reqauth::explanation why = reqauth::explain(ssl);
+    const std::string to_do = cure(outcome.unmet);
+    line["authorities"] = why.authorities;
+    line["unmet"] = outcome.unmet == reqauth::unmet::nothing ? json() : json(to_string(outcome.unmet));
+    line["issuers"] = why.issuers;
+    line["why"] = why.cause.empty() ? json() : json(why.cause + "; " + (to_do.empty() ? why.remedy : to_do));
     line["alert_received"] = outcome.alert_received ? json(reqauth::alert_name(*outcome.alert_received)) : json();
     std::string text = quoted(line["server_name"]) + ": ";
     if (!outcome.offered)
@@ -143,10 +156,10 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
         text += std::string("offered, ") + (outcome.acknowledged ? "acknowledged" : "asked for another reason") +
                 ", sent: " + std::string(to_string(outcome.sent)) +
                 ", judged: " + std::string(to_string(outcome.judged));
-    if (!proven)
-        text += ", the certificate was kept back: " + words_for(outcome.unproven) +
-                "; have the program verify the server, or say --danger-unproven-servers";
     if (outcome.alert_received) text += ", alert: " + line["alert_received"].get<std::string>();
+    if (outcome.offered && !why.cause.empty()) text += ": " + line["why"].get<std::string>();
+    // Told of once without --verbose: the server wanted --cert, and did not get it.
+    if (!to_do.empty() && !verbose_ && !told_.exchange(true)) say(text);
     write(line_of(line), text);
 }
 

@@ -40,4 +40,5 @@ private:
     file log_;                    ///< as it was opened
     std::atomic<int> number_{-1}; ///< of the log now
     std::atomic<bool> lost_{false};
+    std::atomic<bool> told_{false}; ///< of a certificate that was kept back
 };

@@ -224,7 +224,7 @@ BREAKS = [
          "early->client_random == said.client_random;"),
     ]),
     ("a client shows its identity to a request without the flag", [
-        (CLIENT, "if (policy.when_unacknowledged == unacknowledged::empty) return present(nullptr);",
+        (CLIENT, "if (policy.when_unacknowledged == unacknowledged::empty) return present({nullptr, unmet::nothing});",
          "if (policy.when_unacknowledged == unacknowledged::empty) return present(presentable(ssl, credentials));"),
     ]),
     ("the SSL_CTX's own certificate goes out unacknowledged although it is the flag's", [
@@ -287,20 +287,30 @@ BREAKS = [
         (CLIENT, "|| std::exchange(record.told_of_start, false)) return;", ") return;"),
     ]),
     ("a client shows its identity to whoever acknowledges", [
-        (CLIENT, "if (facts.unproven != unproven::nothing) credential = nullptr;", ""),
+        (CLIENT, "facts.presented = found.credential != nullptr && found.unmet == unmet::nothing;", "facts.presented = found.credential != nullptr;"),
     ]),
     ("an alert that a failed write has left is not read", [
-        ("lib/openssl/client/outcome.cpp", "        find_alert(ssl, socket);\n", ""),
+        ("lib/openssl/client/outcome.cpp", "        find_alert(ssl, socket, record->facts);\n", ""),
     ]),
     ("looking for an alert waits", [
         ("lib/openssl/client/outcome.cpp", "fcntl(socket, F_SETFL, flags | O_NONBLOCK);", "static_cast<void>(socket);"),
     ]),
     ("a chain is proof enough of any name", [
-        ("lib/openssl/client/proof.cpp", "return that_name ? unproven::nothing : unproven::other_name;",
-         "return that_name || true ? unproven::nothing : unproven::other_name;"),
+        ("lib/openssl/client/proof.cpp", "return that_name ? unmet::nothing : unmet::other_name;",
+         "return that_name || true ? unmet::nothing : unmet::other_name;"),
+    ]),
+    ("a client without memory for the address that it checks goes by the server_name", [
+        ("lib/openssl/client/proof.cpp", "memory == nullptr) throw std::bad_alloc();", "memory == nullptr) return {};"),
+    ]),
+    ("a fatal alert that is not about certificates is no refusal", [
+        ("lib/openssl/client/outcome.cpp", "facts.answered && facts.alert && !facts.after_data",
+         "facts.answered && facts.alert && *facts.alert == SSL_AD_UNKNOWN_CA && !facts.after_data"),
+    ]),
+    ("an alert after application data is a refusal", [
+        ("lib/openssl/client/outcome.cpp", "facts.alert && !facts.after_data", "facts.alert"),
     ]),
     ("a client does not look at the authorities of a request", [
-        (CLIENT, "one.holder()->valid(now()) && one.holder()->named_by(ssl) &&", "one.holder()->valid(now()) &&"),
+        (CLIENT, "!any_authority && !loaded.named_by(ssl)", "!any_authority && ssl == nullptr"),
     ]),
     ("a client does not look at the signature algorithms of a request", [
         (CREDENTIAL, "if (schemes.empty()) return true;", "if (schemes.empty() || ssl != nullptr) return true;"),

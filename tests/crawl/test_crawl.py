@@ -32,6 +32,8 @@ def certificates(pki):
     if reason := two_openssls(CRAWL):
         pytest.skip(reason)
     leaf('hosts', '/CN=hosts', 'servers', 'DNS:*.crawl.test')
+    leaf('elsewhere', '/CN=elsewhere.example', 'servers', 'DNS:elsewhere.example')
+    leaf('unknown', '/CN=hosts', 'others', 'DNS:*.crawl.test')
     leaf('second', '/CN=second.example', 'agents', 'DNS:second.example')
     leaf('expired', '/CN=expired', 'servers', 'DNS:*.crawl.test', dates=EXPIRED)
     request('hostile-server', '/CN=\x1b[2J\x1b]0;owned\x07')
@@ -197,6 +199,7 @@ def cut_in_front_of(port, octets):
 
 # The program.
 
+AGENTS = ['--agents-ca', path('agents.pem')]
 IDENTITY = ['--ca', path('servers.pem'), *own('crawler')]
 
 
@@ -235,19 +238,24 @@ def connections(server):
     return lines
 
 
-def row(done=PAGES, acknowledged=False, authenticated=False, refused=None, **more):
+OF_ANOTHER_CA = ('no credential is of a CA that the server names: it names CN=others CA, ours is of CN=agents CA; '
+                 'put the intermediate into --cert, or give a certificate of one of the CAs that it names')
+
+
+def row(done=PAGES, acknowledged=False, authenticated=False, refused=None, unmet=None, **more):
     return {'done': done, 'failed': PAGES - done, 'offered': True, 'withheld': None, 'acknowledged': acknowledged,
-            'authenticated': authenticated, 'refused': refused, **more}
+            'authenticated': authenticated, 'refused': refused, 'unmet': unmet, **more}
 
 
 KNOWN = row(acknowledged=True, authenticated=True)
-GUEST = row(acknowledged=True)
+GUEST = row(acknowledged=True, unmet=OF_ANOTHER_CA)
 UNASKED = row()
 DEAD = row(done=0, resumed=0)
 
 
-def refusal(alert, acknowledged):
-    return row(done=0, acknowledged=acknowledged, refused=alert, resumed=0, failures={f'refused: {alert}': PAGES})
+def refusal(alert, acknowledged, unmet=None):
+    words = f'; the server refused: {alert}; put'.join(unmet.split('; put')) if unmet else None
+    return row(done=0, acknowledged=acknowledged, refused=alert, unmet=words, resumed=0, failures={f'refused: {alert}': PAGES})
 
 
 # Kinds of hosts: how many, which server they are at, and the row of each.
@@ -256,7 +264,7 @@ KINDS = {
     'ignores': (3, 'agents', UNASKED),
     'guest': (3, 'agents', GUEST),
     'requires': (4, 'requires', KNOWN),
-    'strict': (3, 'requires', refusal('certificate_required', True)),
+    'strict': (3, 'requires', refusal('certificate_required', True, OF_ANOTHER_CA)),
     'unnamed': (3, 'unnamed', refusal('unknown_ca', True)),
     'asks': (3, 'asks', UNASKED),
     'demands': (3, 'demands', refusal('certificate_required', False)),
@@ -314,7 +322,7 @@ def crawled(certificates):
             waited_for -= not line['host'].startswith('slow')
             if waited_for == 0:
                 slow.may.set()
-        seen.errors, seen.summary = crawl.end(1), line
+        seen.errors, seen.summary = crawl.end(3), line
         seen.rows = {each['host'].split('.')[0]: each for each in line['hosts']}
         for server in servers.values():
             for each in connections(server):
@@ -383,6 +391,31 @@ def test_server_that_never_heard_of_the_flag(crawled, at):
 def test_server_that_requires_a_certificate(crawled):
     """It saw no connection after the refusals."""
     assert 1 <= crawled.sites['hasty'].failed <= 4
+
+
+def test_servers_that_have_not_proven_their_names():
+    """A wrong name, an unknown CA, an address over a BIO of libcurl's own, and none of it: only the last sees who comes."""
+    with Server(*AGENTS, certificate='elsewhere') as elsewhere, Server(*AGENTS, certificate='unknown') as unknown, \
+            Server(*AGENTS, certificate='server') as address, Server(*AGENTS, certificate='hosts') as good:
+        ran = run(CRAWL, '--json', *IDENTITY, *reach('wrong', elsewhere.port), *reach('unknown', unknown.port), *reach('good', good.port),
+                  '--retries', '0', *(url(name, at.port, number) for number in range(3)
+                                      for name, at in (('wrong', elsewhere), ('unknown', unknown), ('good', good))),
+                  f'https://127.0.0.1:{address.port}/')
+        assert ran.status == 3, ran.err
+        rows = {each['host'].split(':')[0].split('.')[0]: each for each in ran.line['hosts']}
+        same(rows['wrong'], done=0, failed=3, authenticated=False)
+        same(rows['unknown'], done=0, failed=3, authenticated=False, unmet=None)
+        same(rows['good'], done=3, failed=0, authenticated=True, unmet=None)
+        same(rows['127'], done=1, authenticated=False)
+        assert 'is for another name' in rows['wrong']['unmet'] and "as the URL's host" in rows['wrong']['unmet']
+        assert 'which name was asked for' in rows['127']['unmet']
+        seen = {name: connections(server) for name, server in
+                {'wrong': elsewhere, 'unknown': unknown, 'address': address, 'good': good}.items()}
+    assert all(seen.values()), 'each was visited'
+    for name, lines in seen.items():
+        for each in lines:
+            assert each['outcome'] == 'accepted' and (each['subject'] == AGENT) == (name == 'good'), (name, each)
+            assert name == 'good' or each['certificate'] in ('empty', 'awaited'), (name, each)
 
 
 def test_a_host_that_hangs():

@@ -25,6 +25,7 @@ AGENTS = ['--agents-ca', path('agents.pem')]
 @pytest.fixture(scope='module', autouse=True)
 def certificates(pki):
     leaf('second', '/CN=second.example', 'agents', 'DNS:second.example')
+    leaf('elsewhere', '/CN=elsewhere.example', 'servers', 'DNS:elsewhere.example,IP:192.0.2.1')
 
 
 @functools.cache
@@ -123,6 +124,32 @@ def test_client_not_asked(name):
         # The server's certificate is not one that the client trusts: it says nothing of itself.
         finished(embedding(name, path('others.pem'), *CLIENTS[name](server.port, 'crawler')[1:]), 1)
         same(server.line(), ok=False, subject=None, alert_received='unknown_ca')
+
+
+@each_client
+@pytest.mark.parametrize('certificate, ca', [
+    pytest.param('elsewhere', 'servers', id='another name'), pytest.param('server', 'others', id='an unknown CA'),
+    pytest.param('elsewhere', 'others', id='both')])
+@pytest.mark.parametrize('host', ['localhost', '127.0.0.1'])
+def test_identity_stays(name, certificate, ca, host):
+    """A server that acknowledges, and has not proven its name, sees nothing: its own log says so."""
+    with Server(*AGENTS, certificate=certificate) as server:
+        files, *rest = CLIENTS[name](server.port, 'crawler')[1:3], *CLIENTS[name](server.port, 'crawler')[3:]
+        ran = embedding(name, path(f'{ca}.pem'), *files, *(str(word).replace('localhost', host) for word in rest))
+        finished(ran, 1)
+        line = server.line()
+        same(line, offered=True, outcome='accepted', subject=None, x5t=None)
+        assert line['certificate'] in ('awaited', 'empty'), line
+
+
+@each_client
+def test_address(name):
+    """One that the certificate is for. libcurl checks it after the handshake, over a BIO of its own: that proves nothing."""
+    with Server(*AGENTS) as server:
+        files = CLIENTS[name](server.port, 'crawler')
+        finished(embedding(name, *(str(word).replace('localhost', '127.0.0.1') for word in files)))
+        same(server.line(), ok=True, outcome='accepted',
+             **(dict(certificate='empty', subject=None) if name == 'curl-easy' else dict(certificate='verified', subject='CN=crawler.example')))
 
 
 @each_client
@@ -306,7 +333,7 @@ def test_asio_server(kind):
         for who, says, sent, resumed in (([], 'visitor', 'none', False), (own('crawler'), agent, 'flag', False),
                                          (own('crawler'), agent, 'none', True), (own('impostor'), 'visitor', 'empty', False)):
             ran = client(server, *who, '--get', '/', *(keeping(session) if who == own('crawler') else []))
-            finished(ran)
+            finished(ran, 3 if who == own('impostor') else 0)
             same(ran.line, ok=True, sent=sent, resumed=resumed)
             assert ran.out.startswith(says + '\n')
             assert server.line() == f'{says}, {"resumed" if resumed else "not resumed"}'

@@ -168,7 +168,7 @@ def refused(answer, status, error, says):
 
 BOUND = 'the token is bound to a client certificate, and '
 NOT_OFFERED = (BOUND + 'this connection has none: the client did not offer the TLS flag request_client_auth, so the server did not '
-               'ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was issued to')
+               'ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was issued to, which must not have expired')
 NOT_FORWARDED = BOUND + 'this connection shows none: present the certificate that the token was issued to'
 MISMATCH = ('the token is bound to another certificate than that of this connection: connect with the certificate that the token '
             'was issued to, or get a token for this one')

@@ -28,6 +28,10 @@ def certificates(pki):
     write('ticket.keys', os.urandom(80))
     revocation_list('agents.crl', 'agents')
     authority('forger', '/CN=agents CA')
+    authority('above')
+    authority('between', issuer='above')
+    leaf('deep', '/CN=deep.example', 'between', 'DNS:deep.example')
+    write('deep-chain.pem', octets_of('deep.pem') + octets_of('between.pem'))
     revocation_list('forged.crl', 'forger')
     revocation_list('ended.crl', 'agents', dates=EXPIRED)
     authority('ended', dates=EXPIRED)
@@ -45,9 +49,10 @@ def host(name, certificate, agents=None, customers=None):
 
 
 SERVER_LINE = ['event', 'ok', 'version', 'server_name', 'offered', 'outcome', 'reason', 'certificate', 'trust', 'resumed',
-               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'presented', 'alert_sent', 'alert_received', 'error']
-CLIENT_LINE = ['event', 'ok', 'version', 'offered', 'requested', 'acknowledged', 'sent', 'judged', 'unproven', 'key_provider', 'resumed', 'early_data',
-               'alert_sent', 'alert_received', 'error']
+               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'alert_sent', 'alert_received', 'error']
+CLIENT_LINE = ['event', 'ok', 'version', 'cipher', 'group', 'server_name', 'offered', 'withheld', 'requested', 'acknowledged', 'authorities', 'sent',
+               'subject', 'judged', 'unmet', 'issuers', 'why', 'server_flags', 'key_provider', 'resumed', 'early_data', 'alert_sent', 'alert_received',
+               'error']
 
 
 CRAWLER, AGENTS_CA, CUSTOMERS = own('crawler'), ['--agents-ca', path('agents.pem')], ['--customers-ca', path('customers.pem'), '--ca-names', 'off']
@@ -55,12 +60,14 @@ OPEN = [*AGENTS_CA, '--ca-names', 'off']
 # What the server is told, and the client; what the client has to say, and the server.
 VISITS = {
     'a visitor without a certificate': (OPEN, [],
-        dict(event='connection', ok=True, version='TLSv1.3', offered=False, requested=False, acknowledged=False, sent='none',
-             resumed=False, early_data='none', alert_sent=None, alert_received=None, error=None),
+        dict(event='connection', ok=True, version='TLSv1.3', cipher='TLS_AES_256_GCM_SHA384', group='x25519', server_name='localhost',
+             offered=False, withheld='no_credential', requested=False, acknowledged=False, authorities=[], sent='none', subject=None, judged='none',
+             unmet=None, issuers=[], server_flags=[], resumed=False, early_data='none', alert_sent=None, alert_received=None, error=None),
         dict(event='connection', ok=True, version='TLSv1.3', server_name='localhost', offered=False, outcome='not_offered',
              reason='not_offered', certificate='not_requested', trust=None, resumed=False, early_data=False, flags=[], subject=None,
              san=[], x5t=None, alert_sent=None, alert_received=None, error=None)),
-    'a crawler': (OPEN, CRAWLER, dict(ok=True, offered=True, requested=True, acknowledged=True, sent='flag', judged='accepted'),
+    'a crawler': (OPEN, CRAWLER, dict(ok=True, offered=True, requested=True, acknowledged=True, sent='flag', judged='ticket',
+             withheld=None, authorities=[], subject='CN=crawler.example', unmet=None, why=None, server_flags=[80]),
         dict(ok=True, offered=True, outcome='accepted', reason=None, certificate='verified', trust='agents', flags=[80],
              subject='CN=crawler.example', x5t='crawler',
              san=['DNS:crawler.example', 'URI:https://crawler.example/bot', 'IP:192.0.2.1'])),
@@ -89,9 +96,11 @@ VISITS = {
     'on-missing fail, not offered': ([*AGENTS_CA, '--on-missing', 'fail'], [], {}, dict(ok=True, certificate='not_requested')),
     'on-invalid continue': ([*AGENTS_CA, '--on-invalid', 'continue', '--ca-names', 'off'], own('impostor'), dict(ok=True, sent='flag'),
         dict(ok=True, outcome='accepted', reason='invalid', certificate='invalid', trust=None, subject=None, alert_sent=None)),
-    'unsatisfiable': (AGENTS_CA, own('impostor'), dict(ok=True, acknowledged=True, sent='empty'), dict(certificate='empty')),
+    'unsatisfiable': (AGENTS_CA, own('impostor'),
+        dict(ok=True, acknowledged=True, sent='empty', subject=None, judged='awaited', authorities=['CN=agents CA'], unmet='authorities',
+             issuers=['CN=others CA']), dict(certificate='empty')),
     'unsatisfiable close': (AGENTS_CA, [*own('impostor'), '--on-unsatisfiable', 'close'],
-        dict(ok=False, alert_sent='handshake_failure'), dict(ok=False, alert_received='handshake_failure')),
+        dict(ok=False, alert_sent='handshake_failure', sent='none', unmet='authorities'), dict(ok=False, alert_received='handshake_failure')),
     'unsatisfiable present': (AGENTS_CA, [*own('impostor'), '--on-unsatisfiable', 'present'],
         dict(ok=False, acknowledged=True, sent='flag', alert_received='unknown_ca'),
         dict(ok=False, certificate='invalid', trust=None, alert_sent='unknown_ca')),
@@ -190,7 +199,7 @@ def with_thumbprint(wanted):
 def test_visit(server_options, options, client_says, server_says):
     ok = client_says.get('ok', True)
     with Server(*server_options) as server:
-        mine, theirs = visit(server, *options, status=int(not ok))
+        mine, theirs = visit(server, *options, status=3 if client_says.get('unmet') else int(not ok))
     same(mine, **client_says)
     same(theirs, **with_thumbprint(server_says))
     assert list(mine) == CLIENT_LINE
@@ -328,7 +337,7 @@ def test_pages():
         line = server.line()
         same(line, ok=True, certificate='verified', trust='agents')
         assert '<script' not in page.lower() and '&lt;script' in page, ('the page escapes what it shows', page[-1500:])
-        for who, sentence in ((CRAWLER, 'it verified'), ([], 'never asked'), (['--offer', 'always'], 'sent none')):
+        for who, sentence in ((CRAWLER, 'it verified'), ([], 'never asked'), (['--offer', 'always'], 'sent none'), (['--offer', 'always'], 'it can tell you which')):
             assert sentence in client(server, '--get', '/', *who).out, f'the page says: {sentence}'
 
         head, _, body = exchange(server, b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n').decode().partition('\r\n\r\n')
@@ -405,7 +414,7 @@ def test_sessions():
             ran = client(server, '--session-in', path('one'), *options)
             assert ran.status == 2 and ran.out == '' and "another client's" in ran.err, ('a session is presented by its own client alone', options)
         ran = client(server, '--session-in', path('one'), '--session-out', path('one'), *crawler)
-        same(ran.line, ok=True, resumed=True, judged='accepted')
+        same(ran.line, ok=True, resumed=True, judged='resumed')
         same(server.line(), resumed=True, **agent)
         ran = client(server, *presenting('one'), *crawler, '--get', '/debug', '--get', '/')
         said = json.loads(ran.out.splitlines()[0])
@@ -955,9 +964,42 @@ def test_without_json():
     client(server, *CRAWLER)
     text = server.text()
     assert 'accepted' in text and 'CN=crawler.example' in text and '{' not in text, 'a line for people'
-    ran = run(CLIENT, '--connect', f'localhost:{server.port}', '--ca', path('servers.pem'))
-    assert (ran.status, ran.out, ran.err) == (0, '', ''), 'the client is quiet'
     server.end()
+
+
+# What the client's one line says, without an option, and its exit status.
+LINES = {
+    'an agent': (AGENTS_CA, CRAWLER, 0, ['ok', 'TLSv1.3', 'TLS_AES_256_GCM_SHA384', 'x25519', 'server name localhost', 'flag offered, acknowledged',
+                                         'asked for a certificate of CN=agents CA', 'sent CN=crawler.example', 'a ticket came']),
+    'a person': (AGENTS_CA, [], 0, ['ok', 'flag not offered', 'not asked for a certificate']),
+    'not asked': ([], CRAWLER, 0, ['ok', 'flag offered', 'not asked for a certificate']),
+    'no intermediate': (['--agents-ca', path('above.pem')], own('deep'), 3, [
+        'sent an empty Certificate', 'names CN=above CA', 'ours is of CN=between CA', 'put the intermediate into --cert']),
+    'the intermediate': (['--agents-ca', path('above.pem')], ['--cert', path('deep-chain.pem'), '--key', path('deep.key')], 0, ['sent CN=deep.example']),
+    'another CA, required': ([*AGENTS_CA, '--on-missing', 'fail'], own('impostor'), 3, [
+        'names CN=agents CA', 'ours is of CN=others CA', 'the server refused: certificate_required']),
+    'another CA, closed': (AGENTS_CA, [*own('impostor'), '--on-unsatisfiable', 'close'], 3, ['sent the alert handshake_failure', 'names CN=agents CA']),
+    'refused': (OPEN, own('impostor'), 1, ['sent CN=crawler.example', 'received the alert unknown_ca', 'refused the certificate', 'do not try again']),
+    'for another reason': ([*CUSTOMERS, '--customers-auth', 'request'], CRAWLER, 0, ['asked for another reason', 'sent an empty Certificate']),
+    'a customer': ([*CUSTOMERS, '--customers-auth', 'request'], other('customer'), 0, ['asked for another reason', 'sent --other-cert']),
+    'with nothing, on purpose': (AGENTS_CA, ['--offer', 'always'], 0, ['acknowledged', 'sent an empty Certificate']),
+}
+
+
+@pytest.mark.parametrize('body', [False, True], ids=['no body', 'a body'])
+@pytest.mark.parametrize('server_options, options, status, words', LINES.values(), ids=LINES)
+def test_line_of_the_client(server_options, options, status, words, body):
+    """On standard output, or on standard error where that has a body, or the connection failed."""
+    with Server(*server_options) as server:
+        ran = run(CLIENT, '--connect', f'localhost:{server.port}', '--ca', path('servers.pem'), *options, *(['--get', '/'] if body else []))
+    assert ran.status == status, (ran.out, ran.err)
+    ok = ': ok, ' in ran.out + ran.err
+    line = ran.err if body or not ok else ran.out
+    assert line.count('\n') == 1 and (line.startswith('localhost:') or line.startswith('reqauth-client: localhost:')), line
+    assert bool(ran.out) == ok, 'a body, or the line'
+    for word in words:
+        assert word in line, line
+    assert 'RCA-' not in line and '::' not in line, 'no number of a rule and no name of the library'
 
 
 def test_lines_of_several_threads_do_not_mix():

@@ -47,6 +47,7 @@ SSL_CTX* new_client_context();
 SSL* new_client_connection(SSL_CTX& context);
 void offer_the_flag(SSL_CTX& context);
 std::string how_it_went(const SSL& ssl);
+std::string why(const SSL& ssl);
 void offer_beside_own(SSL_CTX& context);
 void offer_with_callback(SSL_CTX& context, int (*choose)(SSL*, void*), void* argument);
 reqauth::credential with_passphrase(const std::string& secret);
@@ -170,6 +171,7 @@ TEST_CASE("guide / server / agents and others -> each as it says", "[guide]") {
     guide::serve(person.server_ssl());
     CHECK(called == "as before");
     CHECK(guide::how_it_went(person.client_ssl()) == "not offered");
+    CHECK(guide::why(agent.client_ssl()) == "nothing to explain");
 }
 
 TEST_CASE("guide / server / cannot attach -> says why, and goes on without", "[guide]") {

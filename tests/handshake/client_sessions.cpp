@@ -93,7 +93,7 @@ TEST_CASE("client / its session, here or in an equal client, also from octets ->
         const auto outcome = reqauth::client_outcome_of(*both.client.ssl);
         CHECK(outcome.resumed);
         CHECK_FALSE(outcome.requested);
-        CHECK(outcome.judged == reqauth::client_outcome::verdict::accepted);
+        CHECK(outcome.judged == reqauth::client_outcome::verdict::resumed);
         both.close();
         pair again(*server, *context);
         CHECK_FALSE(client::resume(*again.client.ssl, *copy)); // OpenSSL uses a session of TLS 1.3 once

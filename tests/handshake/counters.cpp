@@ -48,8 +48,7 @@ std::string words_for(const reqauth::client_counters& all) {
     say("refused", all.refused);
     for (std::size_t i = 0; i < all.withheld.size(); ++i)
         say(to_string(static_cast<reqauth::withheld>(i)), all.withheld[i]);
-    for (std::size_t i = 0; i < all.unproven.size(); ++i)
-        say(to_string(static_cast<reqauth::unproven>(i)), all.unproven[i]);
+    for (std::size_t i = 0; i < all.unmet.size(); ++i) say(to_string(static_cast<reqauth::unmet>(i)), all.unmet[i]);
     for (std::size_t i = 0; i < all.verify_errors.size(); ++i) say("error " + std::to_string(i), all.verify_errors[i]);
     return out.str();
 }

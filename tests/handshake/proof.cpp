@@ -13,7 +13,7 @@
 #include <array>
 
 using namespace support;
-using reqauth::unproven;
+using reqauth::unmet;
 
 namespace {
 
@@ -24,7 +24,7 @@ struct asks {
     const char* what;
     std::function<void(SSL_CTX&)> trust;
     std::function<void(SSL&)> name;
-    unproven as;
+    unmet as;
 };
 
 void trusted(SSL_CTX& context) {
@@ -36,20 +36,19 @@ void named(SSL& ssl, const char* name) { SSL_set_tlsext_host_name(&ssl, name); }
 
 const std::vector<asks>& all_ways() {
     static const std::vector<asks> all{
-        {"the name that is checked", trusted, [](SSL& ssl) { SSL_set1_host(&ssl, "server.example"); },
-         unproven::nothing},
+        {"the name that is checked", trusted, [](SSL& ssl) { SSL_set1_host(&ssl, "server.example"); }, unmet::nothing},
         {"one of several", trusted,
          [](SSL& ssl) {
              SSL_set1_host(&ssl, "other.example");
              SSL_add1_host(&ssl, "server.example");
          },
-         unproven::nothing},
+         unmet::nothing},
         {"another that is checked, and not enforced",
          [](SSL_CTX& context) {
              trusted(context);
              SSL_CTX_set_verify(&context, SSL_VERIFY_NONE, nullptr);
          },
-         [](SSL& ssl) { SSL_set1_host(&ssl, "other.example"); }, unproven::untrusted},
+         [](SSL& ssl) { SSL_set1_host(&ssl, "other.example"); }, unmet::untrusted},
         {"another that is checked, by an application that takes everybody",
          [](SSL_CTX& context) {
              trusted(context);
@@ -61,24 +60,24 @@ const std::vector<asks>& all_ways() {
                  },
                  nullptr);
          },
-         [](SSL& ssl) { SSL_set1_host(&ssl, "other.example"); }, unproven::other_name},
-        {"the server_name", trusted, [](SSL& ssl) { named(ssl, "server.example"); }, unproven::nothing},
-        {"another server_name", trusted, [](SSL& ssl) { named(ssl, "other.example"); }, unproven::other_name},
-        {"a server_name below it", trusted, [](SSL& ssl) { named(ssl, "www.server.example"); }, unproven::other_name},
+         [](SSL& ssl) { SSL_set1_host(&ssl, "other.example"); }, unmet::other_name},
+        {"the server_name", trusted, [](SSL& ssl) { named(ssl, "server.example"); }, unmet::nothing},
+        {"another server_name", trusted, [](SSL& ssl) { named(ssl, "other.example"); }, unmet::other_name},
+        {"a server_name below it", trusted, [](SSL& ssl) { named(ssl, "www.server.example"); }, unmet::other_name},
         {"an address that is checked, and not enforced",
          [](SSL_CTX& context) {
              trusted(context);
              SSL_CTX_set_verify(&context, SSL_VERIFY_NONE, nullptr);
          },
-         [](SSL& ssl) { X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(&ssl), "192.0.2.9"); }, unproven::untrusted},
-        {"no name, and no socket", trusted, [](SSL&) {}, unproven::unknown_name},
+         [](SSL& ssl) { X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(&ssl), "192.0.2.9"); }, unmet::untrusted},
+        {"no name, and no socket", trusted, [](SSL&) {}, unmet::unknown_name},
         {"a CA that it does not know", [](SSL_CTX&) {}, [](SSL& ssl) { named(ssl, "server.example"); },
-         unproven::untrusted},
+         unmet::untrusted},
         {"an error that a verify callback passes over",
          [](SSL_CTX& context) {
              SSL_CTX_set_verify(&context, SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
          },
-         [](SSL& ssl) { named(ssl, "server.example"); }, unproven::untrusted},
+         [](SSL& ssl) { named(ssl, "server.example"); }, unmet::untrusted},
     };
     return all;
 }
@@ -106,8 +105,8 @@ TEST_CASE("client / server that has proven its name, or not -> its identity, or 
             REQUIRE(both.shake());
             const auto outcome = reqauth::client_outcome_of(*both.client.ssl);
             CHECK(outcome.acknowledged);
-            CHECK(outcome.unproven == (danger ? unproven::nothing : way.as));
-            const bool shown = danger || way.as == unproven::nothing;
+            CHECK(outcome.unmet == (danger ? unmet::nothing : way.as));
+            const bool shown = danger || way.as == unmet::nothing;
             CHECK(outcome.sent ==
                   (shown ? reqauth::client_outcome::answer::flag : reqauth::client_outcome::answer::empty));
             CHECK(seen(both) == (shown ? agent_seen : "empty"));
@@ -127,7 +126,7 @@ TEST_CASE("client / unproven server that asks for another reason -> nothing of t
         pair both(*server, *context);
         way.name(*both.client.ssl);
         REQUIRE(both.shake());
-        CHECK((SSL_get0_peer_certificate(both.server.ssl.get()) != nullptr) == (way.as == unproven::nothing));
+        CHECK((SSL_get0_peer_certificate(both.server.ssl.get()) != nullptr) == (way.as == unmet::nothing));
     }
 }
 
@@ -151,7 +150,7 @@ TEST_CASE("client / the address that its socket is connected to -> proven by a c
         REQUIRE(connect(connected, reinterpret_cast<sockaddr*>(&address), size) == 0);
         const int accepted = accept(listening, nullptr, nullptr);
         for (const int each : {connected, accepted}) fcntl(each, F_SETFL, O_NONBLOCK);
-        const auto client = client_that({"", trusted, {}, unproven::nothing}, agent_policy());
+        const auto client = client_that({"", trusted, {}, unmet::nothing}, agent_policy());
         const owned<SSL> theirs(SSL_new(context.get()));
         const owned<SSL> ours(SSL_new(client.get()));
         SSL_set_fd(theirs.get(), accepted);
@@ -163,7 +162,7 @@ TEST_CASE("client / the address that its socket is connected to -> proven by a c
             if (SSL_do_handshake(theirs.get()) == 1) break;
         }
         CHECK(seen(*theirs) == (right ? agent_seen : "empty"));
-        CHECK(reqauth::client_outcome_of(*ours).unproven == (right ? unproven::nothing : unproven::other_name));
+        CHECK(reqauth::client_outcome_of(*ours).unmet == (right ? unmet::nothing : unmet::other_name));
         for (const int each : {listening, connected, accepted}) close(each);
     }
 }
@@ -174,7 +173,7 @@ TEST_CASE(
     const auto server = attached_server(asking());
     for (const bool right : {true, false}) {
         CAPTURE(right);
-        visitor agent(client_that({"", trusted, {}, unproven::nothing}, agent_policy()));
+        visitor agent(client_that({"", trusted, {}, unmet::nothing}, agent_policy()));
         owned<SSL_SESSION> session;
         for (const bool again : {false, true}) {
             pair both(*server, *agent.context);

@@ -49,12 +49,14 @@ TEST_CASE("names / to_string / every value of every public enum -> what the head
     CHECK(named_from_here<unacknowledged>() == 3);
     CHECK(named_from_here<unsatisfiable>() == 3);
     CHECK(named_from_here<withheld>() == 4);
+    CHECK(named_from_here<unmet>() == 8);
     CHECK(named_from_here<client_outcome::answer>() == 4);
-    CHECK(named_from_here<client_outcome::verdict>() == 4);
+    CHECK(named_from_here<client_outcome::verdict>() == 6);
 }
 
-TEST_CASE("names / alert_name / any number -> RFC 8446's name, or the number", "[unit]") {
+TEST_CASE("names / alert_name / any number -> RFC 9846's name, or the number", "[unit]") {
     CHECK(alert_name(116) == "certificate_required");
+    CHECK(alert_name(117) == "general_error");
     CHECK(alert_name(48) == "unknown_ca");
     CHECK(alert_name(0) == "close_notify");
     CHECK(alert_name(200) == "alert_200");

@@ -143,17 +143,18 @@ TEST_CASE(
     CHECK(missing(reason::not_offered, how) ==
           start + "this connection has none: the client did not offer the TLS flag request_client_auth, so the server "
                   "did not ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was "
-                  "issued to\"");
+                  "issued to, which must not have expired\"");
     CHECK(missing(reason::ignored, how) ==
           start +
               "this connection has none: the client offered the TLS flag request_client_auth, and the server passed "
               "it over for this connection; check the host name, and ask the operator of the server\"");
     CHECK(missing(reason::empty, how) ==
           start + "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent "
-                  "no certificate; present the one that the token was issued to\"");
+                  "no certificate; present the one that the token was issued to, with its intermediate certificates: a "
+                  "client keeps it back where the server names none of its CAs, or has not proven its name\"");
     CHECK(missing(reason::invalid, how) ==
-          start + "the one that the client sent did not verify: use one of a CA that the server names when it asks, "
-                  "within its validity\"");
+          start + "the one that the client sent did not verify: send its intermediate certificates too, and use one "
+                  "of a CA that the server trusts, which is valid and not revoked\"");
     for (const auto why : {reason::not_witnessed, reason::not_vouched})
         CHECK(missing(why, how) ==
               start +
@@ -175,7 +176,8 @@ TEST_CASE("oauth / check_binding / no certificate, missing_is_invalid_request ->
     CHECK(missing(reqauth::reason::empty, how) ==
           "400 Bearer error=\"invalid_request\", error_description=\"the token is bound to a client certificate, and "
           "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent no "
-          "certificate; present the one that the token was issued to\"");
+          "certificate; present the one that the token was issued to, with its intermediate certificates: a client "
+          "keeps it back where the server names none of its CAs, or has not proven its name\"");
     // And nothing else is.
     how.by_forwarded = true;
     CHECK(answer(jwt(R"({"x5t#S256":")" + another + "\"}"), how) == "mismatch 401 invalid_token");

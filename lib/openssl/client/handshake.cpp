@@ -4,6 +4,7 @@
 #include "../base/counting.hpp"
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
+#include "../base/pem.hpp"
 #include "no_prompt.hpp"
 #include "proof.hpp"
 #include "record.hpp"
@@ -52,22 +53,67 @@ void answer_is_out(SSL* ssl, client_record& record) {
     record.own.give_back(ssl);
 }
 
-// The first that the request can be met with; null: none.
+/// choice is the first credential that a request can be met with; null: none, and what the nearest did not meet.
+struct choice {
+    const loaded_credential* credential;
+    reqauth::unmet unmet;
+};
+
 //= RCA-5
-const loaded_credential* fitting(SSL* ssl, const credential_set& from) noexcept {
-    for (const credential& one : from.all)
-        if (one.holder()->valid(now()) && one.holder()->named_by(ssl) && one.holder()->signs_for(ssl))
-            return one.holder().get();
-    return nullptr;
+choice fitting(SSL* ssl, const credential_set& from, bool any_authority = false) noexcept {
+    choice nearest{nullptr, unmet::no_credential};
+    for (const credential& one : from.all) {
+        const loaded_credential& loaded = *one.holder();
+        const unmet lacks = !loaded.valid(now())                      ? unmet::outside_validity
+                            : !any_authority && !loaded.named_by(ssl) ? unmet::authorities
+                            : !loaded.signs_for(ssl)                  ? unmet::algorithms
+                                                                      : unmet::nothing;
+        if (lacks == unmet::nothing) return {&loaded, lacks};
+        nearest.unmet = std::max(nearest.unmet, lacks);
+    }
+    return nearest;
 }
 
 // The first that is presented where the authorities are not looked at.
-const loaded_credential* presentable(SSL* ssl, const credential_set& from) noexcept {
-    if (const loaded_credential* best = fitting(ssl, from); best != nullptr) return best;
-    for (const credential& one : from.all)
-        if (one.holder()->valid(now()) && one.holder()->signs_for(ssl)) return one.holder().get();
-    return nullptr;
+choice presentable(SSL* ssl, const credential_set& from) noexcept {
+    const choice best = fitting(ssl, from);
+    return best.credential != nullptr ? best : fitting(ssl, from, true);
 }
+
+// Those of the credentials and their chains, each once.
+std::vector<std::string> issuers_of(const credential_set& from) {
+    std::vector<std::string> all;
+    const auto add = [&](X509* one) {
+        std::string name = name_text(X509_get_issuer_name(one));
+        if (std::ranges::find(all, name) == all.end()) all.push_back(std::move(name));
+    };
+    for (const credential& one : from.all) {
+        add(one.holder()->certificate.get());
+        for (int i = 0; i < sk_X509_num(one.holder()->chain.get()); ++i)
+            add(sk_X509_value(one.holder()->chain.get(), i));
+    }
+    return all;
+}
+
+void note_unmet(client_facts& facts, unmet what, const credential_set& from) {
+    facts.unmet = what;
+    facts.issuers = what == unmet::authorities ? issuers_of(from) : std::vector<std::string>();
+}
+
+std::uint64_t octets_read(const SSL* ssl) noexcept {
+    BIO* from = SSL_get_rbio(ssl);
+    return from != nullptr ? BIO_number_read(from) : 0;
+}
+
+// An alert came that ends the connection. In TLS 1.3 its level says nothing, and these two end none.
+bool is_fatal(const SSL* ssl, int value) noexcept {
+    const int number = value & 0xff;
+    if (SSL_version(ssl) < TLS1_3_VERSION) return value >> 8 == SSL3_AL_FATAL;
+    return number != SSL_AD_CLOSE_NOTIFY && number != SSL_AD_USER_CANCELLED;
+}
+
+// A record of application data and one of an alert have at least so many octets; an alert alone has fewer.
+constexpr std::uint64_t data_and_alert = 40;
 
 // A certificate of the application's may be one of ours, or one that was, or another of the same key: a request that is
 // none of ours does not get it.
@@ -151,12 +197,13 @@ void count_ended(const SSL* ssl, const attached_client& there, client_record& re
     count(to.verified, verified == X509_V_OK && SSL_get0_peer_certificate(ssl) != nullptr);
     count(to.resumed, outcome.resumed);
     count(to.withheld.at(static_cast<std::size_t>(outcome.withheld)), outcome.withheld != withheld::nothing);
-    count(to.unproven.at(static_cast<std::size_t>(outcome.unproven)), outcome.unproven != unproven::nothing);
+    count(to.unmet.at(static_cast<std::size_t>(outcome.unmet)), outcome.unmet != unmet::nothing);
     count(to.verify_errors.at(std::min(verified, to.verify_errors.size() - 1)), verified != X509_V_OK);
 }
 
 void note(SSL* ssl, const attached_client& there, int event, int value) {
-    const bool fatal = (event & SSL_CB_ALERT) != 0 && value >> 8 == SSL3_AL_FATAL;
+    const bool fatal =
+        event == SSL_CB_READ_ALERT ? is_fatal(ssl, value) : event == SSL_CB_WRITE_ALERT && value >> 8 == SSL3_AL_FATAL;
     if (event == SSL_CB_HANDSHAKE_START) {
         client_record::make(ssl).told_of_start = true;
         if (SSL_in_before(ssl) == 1) leave_out_session(ssl, there);
@@ -164,14 +211,16 @@ void note(SSL* ssl, const attached_client& there, int event, int value) {
         // Where the server did not resume what was presented, OpenSSL began a session anew. Tickets are copies of it.
         SSL_SESSION* session = SSL_get_session(ssl);
         client_record& record = record_of(ssl);
+        record.facts.octets = octets_read(ssl);
         answer_is_out(ssl, record);
         if (session != nullptr && SSL_session_reused(ssl) != 1 && record.scope && !scope_in(*session))
             mark_session(*session, *record.scope);
         count_ended(ssl, there, record);
         tell(ssl, there);
     } else if (event == SSL_CB_CONNECT_EXIT && after_handshake(ssl)) {
-        // A message after the handshake was read. The first ticket says that the server has judged.
+        // A message after the handshake was read. The first ticket is told of.
         client_record& record = record_of(ssl);
+        record.facts.octets = octets_read(ssl);
         if (SSL_is_init_finished(ssl) == 1) answer_is_out(ssl, record);
         if (record.facts.ticket || SSL_session_reused(ssl) == 1 || SSL_SESSION_has_ticket(SSL_get_session(ssl)) != 1)
             return;
@@ -181,10 +230,12 @@ void note(SSL* ssl, const attached_client& there, int event, int value) {
         client_record& record = record_of(ssl);
         if (event == SSL_CB_READ_ALERT) {
             record.facts.alert = static_cast<std::uint8_t>(value & 0xff);
+            record.facts.after_data =
+                SSL_is_init_finished(ssl) == 1 && octets_read(ssl) - record.facts.octets > data_and_alert;
             count(there.of->counters.refused, client_outcome_of(*ssl).judged == client_outcome::verdict::refused);
         }
         count_ended(ssl, there, record);
-        // Our own ends the handshake. A received one need not: OpenSSL passes over a fatal user_canceled.
+        // Our own ends the handshake. A received one need not, before TLS 1.3: OpenSSL may pass over it.
         if (event == SSL_CB_WRITE_ALERT) answer_is_out(ssl, record);
         tell(ssl, there);
     }
@@ -208,10 +259,12 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
     record.facts.acknowledged_now = true;
     const credential_set& credentials = credentials_of(ssl, record, *there->of);
     //= RCA-5
+    const choice found = fitting(ssl, credentials);
     if (!credentials.all.empty() && there->of->policy.when_unsatisfiable == unsatisfiable::close &&
-        fitting(ssl, credentials) == nullptr) {
+        found.credential == nullptr) {
         record.facts.requested = record.facts.acknowledged = true;
-        raise("the CertificateRequest's authorities or algorithms cannot be met, and the policy says to close (RCA-5)");
+        note_unmet(record.facts, found.unmet, credentials);
+        raise("the CertificateRequest's authorities or algorithms cannot be met, and the policy says to close");
         return SSL_AD_HANDSHAKE_FAILURE;
     }
     return std::nullopt;
@@ -265,13 +318,13 @@ int answer_request(SSL* ssl, void*) {
         facts.acknowledged = std::exchange(facts.acknowledged_now, false);
         facts.requested = facts.answered = true;
         const credential_set& credentials = credentials_of(ssl, record, *there->of);
-        facts.unproven = unproven::nothing;
-        const auto present = [&](const loaded_credential* credential) {
+        facts.unmet = unmet::nothing;
+        const auto present = [&](choice found) {
             //= SEC-9
-            if (credential != nullptr && !policy.danger_unproven_servers) facts.unproven = proof_of(ssl);
-            if (facts.unproven != unproven::nothing) credential = nullptr;
-            record.own.present(ssl, credential);
-            facts.presented = credential != nullptr;
+            if (found.credential != nullptr && !policy.danger_unproven_servers) found.unmet = proof_of(ssl);
+            facts.presented = found.credential != nullptr && found.unmet == unmet::nothing;
+            note_unmet(facts, found.unmet, credentials);
+            record.own.present(ssl, facts.presented ? found.credential : nullptr);
             return 1;
         };
         //= RCA-12
@@ -282,7 +335,7 @@ int answer_request(SSL* ssl, void*) {
         }
         //= RCA-3
         if (policy.when_unacknowledged == unacknowledged::present) return present(presentable(ssl, credentials));
-        if (policy.when_unacknowledged == unacknowledged::empty) return present(nullptr);
+        if (policy.when_unacknowledged == unacknowledged::empty) return present({nullptr, unmet::nothing});
         facts.presented = false;
         record.own.leave_out(
             ssl, [&](const own_certificate& one) { return is_ours(*there->of, one.certificate.get(), one.key.get()); });

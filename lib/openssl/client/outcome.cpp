@@ -2,6 +2,7 @@
 #include <reqauth/client.hpp>
 
 #include "../base/handshake.hpp"
+#include "../base/pem.hpp"
 #include "record.hpp"
 
 #include <openssl/err.h>
@@ -19,29 +20,66 @@ using namespace detail;
 
 namespace {
 
-// Those that RFC 8446, section 6.2, has for a certificate that is not liked, or not there.
-bool about_certificate(std::uint8_t alert) noexcept {
-    constexpr std::array<std::uint8_t, 9> all = {
-        SSL_AD_BAD_CERTIFICATE,     SSL_AD_UNSUPPORTED_CERTIFICATE, SSL_AD_CERTIFICATE_REVOKED,
-        SSL_AD_CERTIFICATE_EXPIRED, SSL_AD_CERTIFICATE_UNKNOWN,     SSL_AD_UNKNOWN_CA,
-        SSL_AD_ACCESS_DENIED,       SSL_AD_CERTIFICATE_REQUIRED,    SSL_AD_DECRYPT_ERROR};
-    return std::ranges::find(all, alert) != all.end();
-}
-
 bool ticket_came(const SSL& ssl) noexcept {
     const SSL_SESSION* session = SSL_get_session(&ssl);
     return session != nullptr && SSL_SESSION_has_ticket(session) == 1;
 }
 
-client_outcome::verdict judged(const SSL& ssl, const client_outcome& outcome) noexcept {
+client_outcome::verdict judged(const SSL& ssl, const client_facts& facts) noexcept {
     using verdict = client_outcome::verdict;
-    if (outcome.alert_received && outcome.requested && about_certificate(*outcome.alert_received))
-        return verdict::refused;
-    if (outcome.resumed && SSL_is_init_finished(&ssl) == 1) return verdict::accepted;
-    if (!outcome.requested || outcome.sent == client_outcome::answer::none) return verdict::none;
-    // Before TLS 1.3 the server's Finished comes after it has judged.
-    if (SSL_is_init_finished(&ssl) == 1 && SSL_version(&ssl) < TLS1_3_VERSION) return verdict::accepted;
-    return SSL_is_init_finished(&ssl) == 1 && ticket_came(ssl) ? verdict::accepted : verdict::awaited;
+    const bool finished = SSL_is_init_finished(&ssl) == 1;
+    if (facts.answered && facts.alert && !facts.after_data) return verdict::refused;
+    if (finished && SSL_session_reused(&ssl) == 1) return verdict::resumed;
+    if (!facts.answered) return verdict::none;
+    if (!finished) return verdict::awaited;
+    if (SSL_version(&ssl) < TLS1_3_VERSION) return verdict::finished;
+    return ticket_came(ssl) ? verdict::ticket : verdict::awaited;
+}
+
+/// words are a cause and a remedy.
+struct words {
+    const char* cause;
+    const char* remedy;
+};
+
+words words_for(withheld why) noexcept {
+    switch (why) {
+    case withheld::nothing: break;
+    case withheld::never: return {"the policy says never, or nothing is attached", "have it offer the flag"};
+    case withheld::no_credential: return {"there is no credential", "give one"};
+    case withheld::outside_validity:
+        return {"every credential has expired, or is not valid yet", "renew it, or look at this machine's clock"};
+    }
+    return {"", ""};
+}
+
+words words_for(unmet what) noexcept {
+    switch (what) {
+    case unmet::nothing: break;
+    case unmet::no_credential: return words_for(withheld::no_credential);
+    case unmet::outside_validity: return words_for(withheld::outside_validity);
+    case unmet::authorities:
+        return {"no credential is of a CA that the server names",
+                "put the intermediate certificates into the credential's file, or give one of those CAs"};
+    case unmet::algorithms:
+        return {"no credential has a key for the signature algorithms that the server takes",
+                "give one with another kind of key"};
+    case unmet::untrusted: return {"the server's certificate does not verify", "trust its CA, if it is the right one"};
+    case unmet::other_name:
+        return {"the server's certificate is for another name than the one that was asked for",
+                "ask for one that it has"};
+    case unmet::unknown_name:
+        return {"it cannot be told which name was asked for", "set it on the SSL, or send it as server_name"};
+    }
+    return {"", ""};
+}
+
+std::string listed(const std::vector<std::string>& names) {
+    constexpr std::size_t most = 3;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(names.size(), most); ++i) text += (i == 0 ? "" : "; ") + names[i];
+    if (names.size() > most) text += "; and " + std::to_string(names.size() - most) + " more";
+    return text;
 }
 
 /// unblocked is a socket that does not block while it lives.
@@ -85,7 +123,7 @@ void read_on_from(SSL& ssl, int socket) noexcept {
     if (flush) SSL_set0_wbio(&ssl, written_to);
 }
 
-void find_alert(SSL& ssl, int socket) noexcept {
+void find_alert(SSL& ssl, int socket, client_facts& facts) noexcept {
     if (const int own = SSL_get_rfd(&ssl); own >= 0) return read_on_from(ssl, own);
     BIO* read_from = SSL_get_rbio(&ssl);
     const std::string_view kind = read_from != nullptr ? BIO_method_name(read_from) : "";
@@ -94,6 +132,7 @@ void find_alert(SSL& ssl, int socket) noexcept {
     // Until then, who reads from it will see the alert.
     if (read_from == nullptr || !is_gone(socket)) return;
     BIO_up_ref(read_from);
+    facts.octets -= BIO_number_read(read_from); // the other counts from 0
     SSL_set0_rbio(&ssl, BIO_new_socket(socket, BIO_NOCLOSE));
     if (SSL_get_rbio(&ssl) != nullptr) read_on_from(ssl, socket);
     SSL_set0_rbio(&ssl, read_from);
@@ -121,18 +160,19 @@ client_outcome client_outcome_of(const SSL& ssl) noexcept {
         using answer = client_outcome::answer;
         outcome.sent = !signed_it ? answer::empty : facts.presented ? answer::flag : answer::other;
     }
-    outcome.unproven = facts.unproven;
-    outcome.judged = judged(ssl, outcome);
+    // OpenSSL may not be able to use a key that the request allows.
+    outcome.unmet = facts.presented && outcome.sent == client_outcome::answer::empty ? unmet::algorithms : facts.unmet;
+    outcome.judged = judged(ssl, facts);
     return outcome;
 }
 
 client_outcome last_outcome_of(SSL& ssl, int socket) noexcept {
-    const client_record* record = client_record::on(&ssl);
+    client_record* record = client_record::on(&ssl);
     // Before a certificate was asked for there is nothing to refuse.
     if (record != nullptr && record->facts.answered && !record->facts.alert) {
         const int error = errno;
         ERR_set_mark();
-        find_alert(ssl, socket);
+        find_alert(ssl, socket, record->facts);
         ERR_pop_to_mark();
         errno = error;
     }
@@ -144,12 +184,40 @@ void throw_if_refused(SSL& ssl, int socket) {
     if (outcome.judged == client_outcome::verdict::refused) throw refused(outcome);
 }
 
+explanation explain(const SSL& ssl) {
+    const client_outcome outcome = client_outcome_of(ssl);
+    explanation all;
+    const STACK_OF(X509_NAME)* named = outcome.requested ? SSL_get0_peer_CA_list(&ssl) : nullptr;
+    for (int i = 0; i < sk_X509_NAME_num(named); ++i)
+        all.authorities.push_back(name_text(sk_X509_NAME_value(named, i)));
+    if (outcome.unmet != unmet::nothing) {
+        all.cause = words_for(outcome.unmet).cause;
+        all.remedy = words_for(outcome.unmet).remedy;
+        if (outcome.unmet == unmet::authorities) {
+            all.issuers = client_record::on(&ssl)->facts.issuers;
+            all.cause += ": it names " + listed(all.authorities) + ", ours is of " + listed(all.issuers);
+        }
+        if (outcome.unmet == unmet::untrusted && SSL_get_verify_result(&ssl) != X509_V_OK)
+            all.cause += std::string(": ") + X509_verify_cert_error_string(SSL_get_verify_result(&ssl));
+    } else if (!outcome.offered) {
+        all.cause = std::string("the flag was not offered: ") + words_for(outcome.withheld).cause;
+        all.remedy = words_for(outcome.withheld).remedy;
+    }
+    if (outcome.judged == client_outcome::verdict::refused) {
+        const refused no(outcome);
+        all.cause = all.cause.empty() ? no.cause() : all.cause + "; the server refused: " + no.alert_name();
+        if (all.remedy.empty()) all.remedy = no.remedy();
+    }
+    return all;
+}
+
 refused::refused(const client_outcome& outcome)
     : error(
           errc::refused,
           "the server refused " +
               std::string(outcome.sent == client_outcome::answer::empty ? "the empty Certificate" : "the certificate") +
-              ": " + reqauth::alert_name(outcome.alert_received.value_or(0)),
+              ": " + reqauth::alert_name(outcome.alert_received.value_or(0)) +
+              (outcome.unmet == unmet::nothing ? "" : std::string(" (") + words_for(outcome.unmet).cause + ")"),
           "do not try again with the same credential"),
       alert_(outcome.alert_received.value_or(0)) {}
 refused::~refused() = default;

@@ -13,15 +13,15 @@ namespace reqauth::detail {
 
 namespace {
 
-unproven if_for(bool that_name) noexcept { return that_name ? unproven::nothing : unproven::other_name; }
+unmet if_for(bool that_name) noexcept { return that_name ? unmet::nothing : unmet::other_name; }
 
 // Of the address at the other end of the SSL's socket.
-unproven proof_of_address(const SSL* ssl, X509* leaf) noexcept {
+unmet proof_of_address(const SSL* ssl, X509* leaf) noexcept {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     const int socket = SSL_get_fd(ssl);
     if (socket < 0 || getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        return unproven::unknown_name;
+        return unmet::unknown_name;
     const auto is_for = [&](const void* octets, std::size_t count) {
         return if_for(X509_check_ip(leaf, static_cast<const unsigned char*>(octets), count, 0) == 1);
     };
@@ -29,7 +29,7 @@ unproven proof_of_address(const SSL* ssl, X509* leaf) noexcept {
         const auto& four = reinterpret_cast<const sockaddr_in&>(address).sin_addr;
         return is_for(&four, sizeof four);
     }
-    if (address.ss_family != AF_INET6) return unproven::unknown_name;
+    if (address.ss_family != AF_INET6) return unmet::unknown_name;
     const in6_addr& six = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
     if (IN6_IS_ADDR_V4MAPPED(&six)) return is_for(six.s6_addr + 12, 4);
     return is_for(&six, sizeof six);
@@ -49,19 +49,19 @@ std::string address_in(X509_VERIFY_PARAM* parameters) {
 }
 
 //= SEC-9
-unproven proof_of(const SSL* ssl) {
+unmet proof_of(const SSL* ssl) {
     X509* leaf = SSL_get0_peer_certificate(ssl);
-    if (leaf == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return unproven::untrusted;
+    if (leaf == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return unmet::untrusted;
     // DANE has judged name and key together.
-    if (SSL_get0_dane_authority(const_cast<SSL*>(ssl), nullptr, nullptr) >= 0) return unproven::nothing; // NOLINT
+    if (SSL_get0_dane_authority(const_cast<SSL*>(ssl), nullptr, nullptr) >= 0) return unmet::nothing; // NOLINT
     // OpenSSL compares what was set to be checked, unless the application verifies in its place.
     X509_VERIFY_PARAM* asked = SSL_get0_param(const_cast<SSL*>(ssl)); // NOLINT: it only reads
     const unsigned int flags = X509_VERIFY_PARAM_get_hostflags(asked);
     if (X509_VERIFY_PARAM_get0_host(asked, 0) != nullptr) {
         for (int i = 0; X509_VERIFY_PARAM_get0_host(asked, i) != nullptr; ++i)
             if (X509_check_host(leaf, X509_VERIFY_PARAM_get0_host(asked, i), 0, flags, nullptr) == 1)
-                return unproven::nothing;
-        return unproven::other_name;
+                return unmet::nothing;
+        return unmet::other_name;
     }
     const std::string address = address_in(asked);
     if (!address.empty()) return if_for(X509_check_ip_asc(leaf, address.c_str(), 0) == 1);

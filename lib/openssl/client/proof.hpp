@@ -14,7 +14,7 @@ namespace reqauth::detail {
 /// proof_of says whether the server of a connection has: a verified chain, and a certificate for the name or address that
 /// was asked for. To be asked when its Certificate has been verified.
 /// Throws std::bad_alloc.
-[[nodiscard]] unproven proof_of(const SSL* ssl);
+[[nodiscard]] unmet proof_of(const SSL* ssl);
 
 /// address_in is the address that is to be checked; empty: none. OpenSSL gives null for both none and no memory for the
 /// text. Throws std::bad_alloc.

@@ -193,7 +193,7 @@ def two_hosts(certificates):
 
 def test_agents_at_their_hosts(two_hosts):
     """The outcome on both sides."""
-    offered = {'offered': True, 'requested': True, 'acknowledged': True, 'sent': 'flag', 'judged': 'accepted', 'resumed': False}
+    offered = {'offered': True, 'requested': True, 'acknowledged': True, 'sent': 'flag', 'judged': 'ticket', 'resumed': False}
     crawler = {'issuer': 'CN=agents CA', 'serial': text_of_certificate('crawler', '-serial'), 'san_dns': 'crawler.example',
                'san_uri': 'https://crawler.example/bot', 'fingerprint': fingerprint('crawler'),
                'client_cert': client_cert('crawler'), 'client_cert_chain': client_cert('agents'), 'resumed': '0', 'reason': ''}
@@ -206,7 +206,7 @@ def test_agents_at_their_hosts(two_hosts):
 
 def test_agents_at_other_hosts(two_hosts):
     """The request names that host's CAs, so a client does not show what they have not signed; one that does is refused."""
-    meets(two_hosts, 'b.example', *CRAWLER, line={'acknowledged': True, 'sent': 'empty'}, outcome='accepted', reason='empty', **NO_AGENT, **NOBODY)
+    meets(two_hosts, 'b.example', *CRAWLER, status=3, line={'acknowledged': True, 'sent': 'empty', 'unmet': 'authorities'}, outcome='accepted', reason='empty', **NO_AGENT, **NOBODY)
     for who, where in (('crawler', 'b.example'), ('partner', 'a.example'), ('impostor', 'a.example')):
         meets(two_hosts, where, *own(who), '--on-unsatisfiable', 'present', status=1, line={'alert_received': 'unknown_ca', 'judged': 'refused'})
     meets(two_hosts, 'c.example', *CRAWLER, line={'requested': False, 'acknowledged': False, 'sent': 'none'}, **IGNORED, **NOBODY)
@@ -378,7 +378,7 @@ DIRECTIVES = {
     'invalid continue': (on('agents', 'reqauth_invalid continue;'), own('impostor') + SHOWN, 0, {'sent': 'flag'}, dict(
         outcome='accepted', reason='invalid', **{**NO_AGENT, 'verify': 'FAILED:unable to get local issuer certificate'}, **NOBODY)),
     'invalid continue, an agent': (on('agents', 'reqauth_invalid continue;'), CRAWLER, 0, {}, AGENT),
-    'ca_names on': (on('agents', 'reqauth_ca_names on;'), own('impostor'), 0, {'sent': 'empty'}, dict(outcome='accepted', reason='empty')),
+    'ca_names on': (on('agents', 'reqauth_ca_names on;'), own('impostor'), 3, {'sent': 'empty'}, dict(outcome='accepted', reason='empty')),
     'ca_names off': (on('agents', 'reqauth_ca_names off;'), own('impostor'), 1, {'sent': 'flag', 'alert_received': 'unknown_ca'}, {}),
     'flag 81': (on('agents', 'reqauth_flag 81;'), [*CRAWLER, '--flag', '81'], 0, {'acknowledged': True}, AGENT),
     'flag 81, a client with 80': (on('agents', 'reqauth_flag 81;'), CRAWLER, 0, {'acknowledged': False}, STRANGER),
@@ -485,7 +485,7 @@ def test_inheritance():
         nginx.start()
         meets(nginx, 'a.example', *CRAWLER, **AGENT)
         meets(nginx, 'b.example', *own('partner'), outcome='accepted', subject='CN=partner.example')
-        meets(nginx, 'b.example', *CRAWLER, status=1, line={'alert_received': 'certificate_required'})
+        meets(nginx, 'b.example', *CRAWLER, status=3, line={'alert_received': 'certificate_required', 'unmet': 'authorities'})
         meets(nginx, 'c.example', *CRAWLER, line={'requested': False}, **IGNORED)
         # It has the module's handlers too.
         assert nginx.says_generation() == 0, 'a server {} without TLS serves on'

@@ -248,5 +248,5 @@ def test_executed(server, command):
     assert ran.status == 0 and ran.out, (ran.status, ran.out, ran.err)
     with open(journal) as lines:
         last = [json.loads(line) for line in lines if '"connection"' in line][-1]
-    same(last, offered=True, requested=True, acknowledged=True, sent='flag', judged='accepted')
+    same(last, offered=True, requested=True, acknowledged=True, sent='flag', judged='ticket')
     assert seen == [(True, 'CN=crawler.example')], 'says the server'

@@ -99,7 +99,7 @@ def test_curl_as_client(server):
     first, last = noted('curl.log')[0], noted('curl.log')[-1]
     same(first, event='connection', program='curl', side='client', ok=True, server_name='localhost', offered=True,
          requested=True, acknowledged=True, sent='flag', judged='awaited', resumed=False, alert_received=None)
-    same(last, judged='accepted')
+    same(last, judged='ticket')
 
 
 @pytest.mark.parametrize('danger', [False, True])
@@ -116,7 +116,21 @@ def test_unproven_servers(server, how, why, danger):
     line = server.line()
     same(line, offered=True, outcome='accepted')
     assert (line['subject'] == 'CN=crawler.example') == danger, line
-    same(noted(log)[0], unproven=None if danger else why, sent='flag' if danger else 'empty')
+    same(noted(log)[0], unmet=None if danger else why, sent='flag' if danger else 'empty')
+
+
+@pytest.mark.parametrize('options', [[], ['--verbose']], ids=['', 'verbose'])
+def test_what_could_not_be_met(server, options):
+    """Which CAs the server named, which issuer the credential has, and what to do: once, whatever the options."""
+    log = path(f'unmet-{len(options)}.log')
+    ran = under([*own('impostor'), '--log', log, *options], *curl(server))
+    went_well(ran)
+    told = [line for line in ran.err.splitlines() if 'put the intermediate into --cert' in line]
+    assert len(told) >= 1 if options else ran.err.splitlines() == told and len(told) == 1, ran.err
+    assert 'it names CN=agents CA, ours is of CN=others CA' in told[0]
+    same(server.line(), subject=None, certificate='empty')
+    same(noted(log)[0], unmet='authorities', authorities=['CN=agents CA'], issuers=['CN=others CA'], sent='empty')
+    assert told[0].endswith(noted(log)[0]['why'])
 
 
 def test_curl_verbose(server):
@@ -695,7 +709,7 @@ IS_AGENT = dict(ok=True, outcome='accepted', certificate='verified', subject='CN
 def every_visitor(server, kept='agent.session'):
     """An agent, twice; one with nothing to show, an impostor, an ordinary client; curl."""
     ran = visited(server, *CRAWLER, '--session-out', path(kept), **ACCEPTED, line=dict(IS_AGENT, resumed=False))
-    same(ran.line, judged='accepted')
+    same(ran.line, judged='ticket')
     visited(server, *CRAWLER, '--session-in', path(kept), resumed=True, line=dict(IS_AGENT, resumed=True))
     visited(server, '--offer', 'always', acknowledged=True, sent='empty',
             line=dict(ok=True, outcome='accepted', certificate='empty', reason='empty', subject=None))
