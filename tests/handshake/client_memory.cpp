@@ -289,3 +289,38 @@ TEST_CASE("client / no memory: handshakes -> no certificate where it does not be
             return shows_own_again(*ssl, *asks, own) ? nullptr : "its own is lost";
         });
 }
+
+TEST_CASE("client / no memory: the address that it checks -> no identity for a server that has not proven it",
+          "[handshake][attack][SEC-9]") {
+    const identity ca = with_ed25519("CA", nullptr);
+    const identity agent = with_ed25519("agent.example", &ca);
+    const auto server = server_context(with_ed25519("server.example", &ca));
+    SSL_CTX_set1_groups_list(server.get(), "X25519");
+    reqauth::server_policy asking_agents;
+    asking_agents.when_offered = reqauth::client_auth::request(trust_in(ca));
+    attach(*server, asking_agents);
+    const owned<SSL_CTX> client(SSL_CTX_new(TLS_client_method()));
+    SSL_CTX_set1_groups_list(client.get(), "X25519");
+    SSL_CTX_set_cert_verify_callback( // an application that judges later
+        client.get(),
+        [](X509_STORE_CTX* verification, void*) {
+            X509_STORE_CTX_set_error(verification, X509_V_OK);
+            return 1;
+        },
+        nullptr);
+    reqauth::client_policy policy;
+    policy.credential = credential_of(agent);
+    reqauth::client(policy).attach(*client);
+    const auto comes = [&](bool checks) {
+        owned<SSL> ssl(SSL_new(client.get()));
+        SSL_set_tlsext_host_name(ssl.get(), "server.example"); // by which it would be proven
+        if (checks) X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), "192.0.2.9");
+        return ssl;
+    };
+    memory.nth = SIZE_MAX;
+    REQUIRE(shows(shake_hands(*comes(false), *server).get(), agent));
+    each_allocation("an address that is checked", [&]() -> const char* {
+        const auto ssl = comes(true);
+        return shows(shake_hands(*ssl, *server).get(), agent) ? "shown to a server of another address" : nullptr;
+    });
+}
