@@ -185,9 +185,8 @@ struct server_side;
 /// attachment is what attach gives: what it found worth saying, and a name for this SSL_CTX's policy, to
 /// replace it by. Does not keep the SSL_CTX alive.
 struct attachment {
-    /// One line each. A CA's subject that stands in both trust sets with different keys (RCA-13):
-    /// legitimate in a rollover, a mistake otherwise. An SSL_CTX on which the flag is ignored (SEC-7). An anchor for
-    /// which no CRL of its name can be used.
+    /// One line each, with the file and what to do: what was loaded and cannot work, or is likely a mistake.
+    /// docs/reference.md lists them.
     std::vector<std::string> warnings;
 
     /// handle is the library's own view of it.
@@ -231,8 +230,8 @@ public:
     /// serverinfo has it, takes the psk_find_session slot, and wraps the info callback; everything else of `context` stays
     /// as it is. It reads the SSL_CTX's certificate, extensions and trust, so it comes after those are there.
     ///
-    /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, or no certificate
-    /// with its key that TLS 1.3 can use), already_attached, extension_taken, unequal_extensions,
+    /// Throws error and leaves `context` unchanged: unsuitable_context (no TLS 1.3, DTLS, a client's
+    /// method, or no certificate with its key that TLS 1.3 can use), already_attached, extension_taken, unequal_extensions,
     /// shared_anchor (RCA-13: anchors that a lookup finds on demand, as in a hashed directory, cannot
     /// be enumerated and are not seen), contradiction, out_of_range, names_too_long, openssl.
     attachment attach(SSL_CTX& context, server_policy policy);

@@ -42,7 +42,8 @@ enum class purpose {
 ///
 /// Immutable and cheap to copy: copies share everything. Any thread may use it. Each with_… gives a new trust and leaves
 /// this one as it is. Where memory ends it throws std::bad_alloc, or error{openssl} if OpenSSL notices first. Files are
-/// read at load, never in a handshake. Loading does not look at the clock: what has expired is refused in the handshake.
+/// read at load, never in a handshake. Loading does not look at the clock: what has expired is refused in the handshake, and
+/// attach warns of it.
 class REQAUTH_EXPORT trust {
 public:
     /// from_file reads every certificate of a PEM file, and every CRL if it has some: those are used as

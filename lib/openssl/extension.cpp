@@ -88,7 +88,7 @@ void check_extension(extension_type extension) {
     if (SSL_extension_supported(extension) == 1 || std::ranges::find(unnamed, extension) != unnamed.end())
         throw error(errc::extension_taken,
                     "extension type " + std::to_string(extension) + " is one that this OpenSSL handles itself",
-                    "tls_flags is " + std::to_string(tls_flags_extension));
+                    "take another: tls_flags is " + std::to_string(tls_flags_extension));
 }
 
 ssl_handle probe_of(SSL_CTX& context) {

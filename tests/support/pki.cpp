@@ -121,14 +121,20 @@ identity issue(const description& about, const identity* issuer, EVP_PKEY* key) 
                                     reinterpret_cast<const unsigned char*>(about.common_name.data()),
                                     static_cast<int>(about.common_name.size()), -1, 0) == 1,
          "subject");
+    if (!about.organization.empty())
+        must(X509_NAME_add_entry_by_txt(subject.get(), "O", MBSTRING_UTF8,
+                                        reinterpret_cast<const unsigned char*>(about.organization.data()), -1, -1,
+                                        0) == 1,
+             "organization");
     must(X509_set_subject_name(&certificate, subject.get()) == 1, "subject");
     must(X509_set_issuer_name(&certificate, X509_get_subject_name(&issuing)) == 1, "issuer");
     must(X509_set_pubkey(&certificate, made.key.get()) == 1, "public key");
 
     add_extension(certificate, issuing, NID_basic_constraints, about.ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     add_extension(certificate, issuing, NID_key_usage, about.ca ? "critical,keyCertSign,cRLSign" : "digitalSignature");
-    add_extension(certificate, issuing, NID_subject_key_identifier, "hash");
-    if (issuer != nullptr) add_extension(certificate, issuing, NID_authority_key_identifier, "keyid");
+    if (about.key_identifiers) add_extension(certificate, issuing, NID_subject_key_identifier, "hash");
+    if (about.key_identifiers && issuer != nullptr)
+        add_extension(certificate, issuing, NID_authority_key_identifier, "keyid");
     if (!about.alt_names.empty()) add_alt_names(certificate, about.alt_names);
     if (!about.extended_key_usage.empty())
         add_extension(certificate, issuing, NID_ext_key_usage, about.extended_key_usage);

@@ -37,7 +37,9 @@ struct description {
     long not_before = -3600;
     long not_after = 24L * 3600;
     key_type key = key_type::p256;
-    bool name_is_no_text = false; ///< the CN is a BIT STRING
+    bool name_is_no_text = false;  ///< the CN is a BIT STRING
+    bool key_identifiers = true;   ///< subjectKeyIdentifier and authorityKeyIdentifier
+    std::string organization = {}; ///< empty: none
 };
 
 /// identity is a certificate with its private key.

@@ -69,6 +69,8 @@ std::size_t marked(std::string_view letters, const std::string& begin_or_end, wa
 
 std::string_view name_of(wanted kinds) { return name_in({"certificate", "CRL", "certificate or CRL"}, kinds); }
 
+std::string_view label_of(wanted kinds) { return kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509; }
+
 [[noreturn]] void malformed_block(std::string_view name, std::size_t place, const std::string& what) {
     throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what + drain_errors(),
                 "replace it, nothing of the file was used");
@@ -110,10 +112,11 @@ std::string read_file(const std::filesystem::path& file) {
     return octets;
 }
 
-void not_there(std::string_view octets, std::string_view name, std::string_view wanted, std::string_view label) {
+void not_there(errc code, std::string_view octets, std::string_view name, std::string_view wanted,
+               std::string_view label) {
     const nature what = what_is(octets);
-    throw error(errc::holds_nothing, std::string(name) + ": holds no " + std::string(wanted) + ": it is " + what.words,
-                what.cure.empty() ? "give PEM with BEGIN " + std::string(label) : std::string(what.cure));
+    throw error(code, std::string(name) + ": holds no " + std::string(wanted) + ": it is " + what.words,
+                what.cure_for(label));
 }
 
 pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
@@ -147,7 +150,7 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
             throw error(errc::malformed,
                         std::string(name) + ": block " + std::to_string(place) + " is " + what.words + ", no " +
                             std::string(name_of(kinds)),
-                        what.cure.empty() ? "take it out, or give the right file" : std::string(what.cure));
+                        place == 1 ? what.cure_for(label_of(kinds)) : "take it out of the file");
         }
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
@@ -160,7 +163,7 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
                         (lines == 1 ? " line begins or ends a " : " lines begin or end a ") +
                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) + " can be read",
                     "mend those lines: nothing stands before or after their five dashes");
-    if (read == 0) not_there(pem, name, name_of(kinds), kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509);
+    if (read == 0) not_there(errc::holds_nothing, pem, name, name_of(kinds), label_of(kinds));
     return found;
 }
 
@@ -207,6 +210,14 @@ std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) noexcept {
     int seconds = 0;
     if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), time) != 1) return std::nullopt;
     return std::int64_t{days} * 86400 + seconds;
+}
+
+std::string time_text(const ASN1_TIME* time) {
+    const bio_handle out(BIO_new(BIO_s_mem()));
+    char* text = nullptr;
+    if (out == nullptr || ASN1_TIME_print_ex(out.get(), time, ASN1_DTFLGS_ISO8601) != 1) return "a time";
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return {text, static_cast<std::size_t>(size)};
 }
 
 std::chrono::system_clock::time_point time_point(std::int64_t seconds) noexcept {

@@ -5,7 +5,7 @@
 
 #include "handle.hpp"
 
-#include <reqauth/export.hpp>
+#include <reqauth/error.hpp>
 
 #include <array>
 #include <chrono>
@@ -41,9 +41,9 @@ enum class other_blocks { skip, refuse };
 [[nodiscard]] pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
                                      const openssl_scope& scope);
 
-/// not_there throws error{holds_nothing}: the octets of `name` are none of what is wanted, which stands under the PEM label
-/// `label`, but something else.
-[[noreturn]] void not_there(std::string_view octets, std::string_view name, std::string_view wanted,
+/// not_there throws an error: the octets of `name` are none of what is wanted, which stands under the PEM label `label`, but
+/// something else.
+[[noreturn]] void not_there(errc code, std::string_view octets, std::string_view name, std::string_view wanted,
                             std::string_view label);
 
 /// certificates_in reads the certificates alone.
@@ -59,8 +59,9 @@ enum class other_blocks { skip, refuse };
 [[nodiscard]] std::string escape(char octet);
 
 /// seconds_of is a time in seconds since 1970, by OpenSSL's own reading of it; nothing where it has none.
-/// time_point is such seconds on the system's clock, which ends before the year 9999 of "for ever".
+/// time_text is a time as ISO 8601 has it. time_point is such seconds on the system's clock, which ends before the year 9999 of "for ever".
 [[nodiscard]] std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) noexcept;
+[[nodiscard]] std::string time_text(const ASN1_TIME* time);
 [[nodiscard]] std::chrono::system_clock::time_point time_point(std::int64_t seconds) noexcept;
 
 /// name_text is an X.509 name as RFC 2253 has it, in printable ASCII, with \HH wherever something is escaped.

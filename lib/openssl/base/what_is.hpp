@@ -8,11 +8,14 @@
 
 namespace reqauth::detail {
 
-/// nature is what octets are, in words: "a certificate in DER". `cure` is how to make what was wanted of them; empty where
-/// that is another file.
+/// nature is what octets are, in words: "a certificate in DER".
 struct nature {
     std::string words;
-    std::string_view cure;
+    std::string_view cure;       ///< what to do; empty: another file is needed
+    std::string_view gives = {}; ///< the labels of PEM that come of it; empty: any
+
+    /// cure_for says what to do where PEM with `label` was wanted.
+    [[nodiscard]] std::string cure_for(std::string_view label) const;
 };
 
 /// what_is looks at the octets of a file that should hold PEM. Leaves OpenSSL's error queue as it is.

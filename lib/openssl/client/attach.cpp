@@ -33,7 +33,7 @@ void check_usable(SSL* probe, const credential& one) {
     const loaded_credential& loaded = *one.holder();
     if (SSL_use_cert_and_key(probe, loaded.certificate.get(), loaded.key.get(), loaded.chain.get(), 1) != 1)
         throw error(errc::key_unusable,
-                    "this SSL_CTX does not take the credential " + one.subject() +
+                    "OpenSSL does not take the credential " + one.subject() +
                         ", as with too short a key for its security level" + drain_errors(),
                     "give another credential, or lower the level");
 }
@@ -91,6 +91,9 @@ client::client(client_policy policy) {
 void client::attach(SSL_CTX& context) const {
     const client_policy& policy = state_->side->policy;
     const ssl_handle probe = probe_of(context);
+    if (SSL_CTX_get_ssl_method(&context) == TLS_server_method())
+        throw error(errc::unsuitable_context, "this SSL_CTX is for servers (TLS_server_method), and connects to nobody",
+                    "make it with TLS_client_method");
     if (attached_client::on(&context) != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already",
                     "change its credentials with replace");

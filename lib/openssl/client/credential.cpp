@@ -70,27 +70,26 @@ std::string without_pin(std::string uri) {
 
 [[noreturn]] void key_failed(const passphrase_request& request, bool refused) {
     if (request.thrown != nullptr) std::rethrow_exception(request.thrown);
+    const bool of_token = request.what.starts_with("pkcs11:");
     if ((request.asked || refused) && !request.options.passphrase)
-        throw error(
-            errc::passphrase,
-            request.what + ": the key needs a passphrase or PIN, and nobody is asked" + without_pin(drain_errors()),
-            "give " + (request.what.starts_with("pkcs11:") ? "pin-source or pin-value in the URI, " : std::string()) +
-                "credential_options::passphrase, or a key without one");
+        throw error(errc::passphrase,
+                    request.what + (of_token
+                                        ? ": the key needs a PIN, and nobody is asked" + without_pin(drain_errors())
+                                        : ": the private key is encrypted, and nobody is asked for its passphrase"),
+                    of_token ? "give pin-source or pin-value in the URI"
+                             : "make one that is not: openssl pkey -in FILE -out NEW");
     if (request.asked || refused)
         throw error(errc::passphrase,
                     request.what + ": the passphrase or PIN is wrong, or none was given" + without_pin(drain_errors()),
                     "give the right one");
     throw error(errc::key_unusable, request.what + ": no private key is to be had there" + without_pin(drain_errors()),
-                request.what.starts_with("pkcs11:") ? "look at the object's name, and at the PIN"
-                                                    : "a public key or a certificate is not enough");
+                of_token ? "look at the object's name, and at the PIN" : "a public key or a certificate is not enough");
 }
 
 [[noreturn]] void not_a_key(std::string_view octets, const std::string& file) {
-    const nature what = what_is(octets);
-    if (what.cure.empty() && octets.find("PRIVATE KEY-----") != octets.npos)
-        throw error(errc::malformed, file + ": the private key cannot be read" + drain_errors(), "replace it");
-    throw error(errc::key_unusable, file + ": holds no private key: it is " + what.words,
-                what.cure.empty() ? "give PEM with BEGIN PRIVATE KEY" : std::string(what.cure));
+    const bool is_one = what_is(octets).cure.empty() && octets.find("PRIVATE KEY-----") != octets.npos;
+    if (!is_one) not_there(errc::key_unusable, octets, file, "private key", "PRIVATE KEY");
+    throw error(errc::malformed, file + ": the private key cannot be read" + drain_errors(), "replace it");
 }
 
 /// cipher_of is what a private key in PEM is encrypted with; empty where it is not.
@@ -242,14 +241,6 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
                     "use P-256, P-384, P-521, RSA or Ed25519");
 }
 
-std::string text_of(const ASN1_TIME* time) {
-    const bio_handle out(BIO_new(BIO_s_mem()));
-    char* text = nullptr;
-    if (out == nullptr || ASN1_TIME_print_ex(out.get(), time, ASN1_DTFLGS_ISO8601) != 1) return "a time";
-    const long size = BIO_get_mem_data(out.get(), &text);
-    return {text, static_cast<std::size_t>(size)};
-}
-
 //= RCA-6
 void check_validity(loaded_credential& loaded, const X509& certificate, const std::string& what,
                     const credential_options& options) {
@@ -266,8 +257,8 @@ void check_validity(loaded_credential& loaded, const X509& certificate, const st
     const std::int64_t now = std::time(nullptr);
     if (loaded.valid(now)) return;
     throw error(errc::outside_validity,
-                what + (now < loaded.not_before ? ": the certificate is not valid before " + text_of(begin)
-                                                : ": the certificate expired at " + text_of(end)),
+                what + (now < loaded.not_before ? ": the certificate is not valid before " + time_text(begin)
+                                                : ": the certificate expired at " + time_text(end)),
                 "get a new one, or look at this machine's clock");
 }
 

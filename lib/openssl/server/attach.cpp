@@ -3,13 +3,13 @@
 
 #include "../../decide/settings.hpp"
 #include "../base/counting.hpp"
-#include "../base/fence.hpp"
 #include "../extension.hpp"
 #include "../trust/trust_store.hpp"
 #include "events.hpp"
 #include "hello.hpp"
 #include "probe.hpp"
 #include "session.hpp"
+#include "warnings.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -24,10 +24,13 @@ namespace {
 
 std::atomic<std::uint64_t> numbers = 1; // of SSL_CTXs, whatever server they belong to
 
-void check_versions(SSL_CTX& context, SSL* probe, const server_options& options) {
+void check_suits(SSL_CTX& context, SSL* probe, const server_options& options) {
+    if (SSL_CTX_get_ssl_method(&context) == TLS_client_method())
+        throw error(errc::unsuitable_context, "this SSL_CTX is for clients (TLS_client_method), and accepts nobody",
+                    "make it with TLS_server_method");
     const auto highest = SSL_get_max_proto_version(probe);
     if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
-        throw error(errc::unsuitable_context, "this SSL_CTX does not speak TLS 1.3, to which the flag belongs",
+        throw error(errc::unsuitable_context, "TLS 1.3, to which the flag belongs, is not allowed here",
                     "allow TLS 1.3", "FLAG-9");
     if (options.certificate_is_chosen_by_callback || SSL_get_min_proto_version(probe) >= TLS1_3_VERSION) return;
     // A psk_find_session callback makes OpenSSL take an SSL_CTX for able to do TLS 1.3 whatever its certificates: one that
@@ -36,8 +39,8 @@ void check_versions(SSL_CTX& context, SSL* probe, const server_options& options)
     if (negotiates_tls13(context)) return;
     throw error(
         errc::unsuitable_context,
-        "this SSL_CTX has no certificate with its key that can be used in TLS 1.3, and attaching would make OpenSSL "
-        "negotiate it even so",
+        "no certificate with its key is here that can be used in TLS 1.3, and with the flag OpenSSL would negotiate it "
+        "even so",
         "load one that can before attach, or say certificate_is_chosen_by_callback if a servername, certificate "
         "or PSK callback does without");
 }
@@ -46,67 +49,6 @@ std::string listed(const std::vector<extension_type>& types) {
     std::string text;
     for (const extension_type type : types) text += (text.empty() ? "" : ", ") + std::to_string(type);
     return text.empty() ? "none" : text;
-}
-
-std::vector<anchor> own_anchors(SSL_CTX& context) {
-    std::vector<anchor> anchors;
-    std::vector<X509_STORE*> stores{SSL_CTX_get_cert_store(&context)};
-    X509_STORE* verify_store = nullptr;
-    SSL_CTX_get0_verify_cert_store(&context, &verify_store);
-    if (verify_store != nullptr && verify_store != stores.front()) stores.push_back(verify_store);
-    for (X509_STORE* store : stores) {
-        const certificates_handle held(X509_STORE_get1_all_certs(store));
-        if (held == nullptr) throw error(errc::openssl, "the SSL_CTX's trust store cannot be read" + drain_errors());
-        for (int i = 0; i < sk_X509_num(held.get()); ++i)
-            anchors.push_back(describe_anchor(*sk_X509_value(held.get(), i)));
-    }
-    return anchors;
-}
-
-//= RCA-13
-std::vector<std::string> compare_trust(SSL_CTX& context, const server_policy& policy) {
-    std::vector<std::string> warnings;
-    if (!policy.when_offered.agents()) return warnings;
-    const std::vector<anchor> own = own_anchors(context);
-    for (const anchor& agent : policy.when_offered.agents()->store()->anchors) {
-        const auto same_key = std::ranges::find(own, agent.key, &anchor::key);
-        if (same_key != own.end()) {
-            if (!policy.shared_anchors)
-                throw error(errc::shared_anchor,
-                            "the key of " + agent.text + " is a trust anchor for agents and for customers, as " +
-                                same_key->text,
-                            "take it out of one of the two, or set shared_anchors", "RCA-13");
-            continue;
-        }
-        const auto same_subject = std::ranges::find(own, agent.subject, &anchor::subject);
-        if (same_subject != own.end())
-            warnings.push_back("the CA " + agent.text + " of agents has the name of " + same_subject->text +
-                               " of customers, with another key: fine in a rollover, a mistake otherwise (RCA-13)");
-    }
-    return warnings;
-}
-
-// Where the flag would be ignored without a word. The verify mode of an SSL may still be another.
-//= SEC-7
-std::optional<std::string> ignored_here(const SSL_CTX& context, const server_policy& policy) {
-    const int mode = SSL_CTX_get_verify_mode(&context);
-    if (policy.when_offered.asks() == client_auth::mode::none || mode == SSL_VERIFY_NONE) return std::nullopt;
-    if (!policy.beside_customers)
-        return "the flag is ignored on this SSL_CTX, since it asks customers for a certificate (its verify mode); set "
-               "beside_customers if the code there tells agents from customers, by peer_of or SSL_get_verify_result";
-    if ((mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0 && !policy.beside_required)
-        return "the flag is ignored on this SSL_CTX, since it requires a certificate of everyone; set beside_required "
-               "if "
-               "agents may come in there";
-    return std::nullopt;
-}
-
-std::vector<std::string> warnings_of(SSL_CTX& context, const server_policy& policy) {
-    std::vector<std::string> warnings = compare_trust(context, policy);
-    if (policy.when_offered.agents())
-        for (std::string& line : policy.when_offered.agents()->store()->doubts()) warnings.push_back(std::move(line));
-    if (auto why = ignored_here(context, policy)) warnings.push_back(std::move(*why));
-    return warnings;
 }
 
 void check_policy(const server_policy& policy) {
@@ -119,7 +61,7 @@ void check_policy(const server_policy& policy) {
         throw error(errc::names_too_long,
                     "the names of the " + std::to_string(auth.agents()->size()) +
                         " trust anchors do not fit into a CertificateRequest",
-                    "set ca_names to false");
+                    "turn ca_names off");
 }
 
 } // namespace
@@ -134,7 +76,7 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     const server_options& options = side_->options;
     check_policy(policy);
     const ssl_handle probe = probe_of(context);
-    check_versions(context, probe.get(), options);
+    check_suits(context, probe.get(), options);
     if (attached_server::on(&context) != nullptr)
         throw error(errc::already_attached, "a server is attached to this SSL_CTX already",
                     "change its policy with replace");

@@ -40,7 +40,7 @@ void must(bool worked) {
 
 /// collected is what was found so far, in files or elsewhere.
 struct collected {
-    std::vector<std::shared_ptr<X509>> certificates;
+    std::vector<std::pair<std::shared_ptr<X509>, std::string>> certificates; ///< and where each comes from
     trust_store into;
 };
 
@@ -97,32 +97,14 @@ void check_signer(const trust_store& trust, X509_CRL& crl, std::string_view name
                     "give the CRL of that CA");
 }
 
-// As OpenSSL looks for the CRL of a certificate's issuer.
-bool is_of(X509_CRL& crl, X509& issuer) {
-    ERR_set_mark();
-    const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(
-        static_cast<AUTHORITY_KEYID*>(X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
-    const bool fits = names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK;
-    ERR_pop_to_mark();
-    return fits;
-}
-
-bool was_signed_by(X509_CRL& crl, X509& issuer) {
-    ERR_set_mark();
-    EVP_PKEY* key = X509_get0_pubkey(&issuer);
-    const bool fits = is_of(crl, issuer) && key != nullptr && X509_CRL_verify(&crl, key) == 1;
-    ERR_pop_to_mark();
-    return fits;
-}
-
 void add_crl(trust_store& trust, std::shared_ptr<X509_CRL> crl, std::string_view name, std::size_t number) {
     check_kind(*crl, name, number);
     check_entries(*crl, name, number);
-    trust.crls.push_back({sha256(*crl), std::move(crl)});
+    trust.crls.push_back({sha256(*crl), std::move(crl), std::string(name)});
 }
 
 void add(collected& all, pem_objects found, std::string_view name) {
-    for (x509_handle& certificate : found.certificates) all.certificates.push_back(std::move(certificate));
+    for (x509_handle& certificate : found.certificates) all.certificates.emplace_back(std::move(certificate), name);
     std::size_t number = 0;
     for (crl_handle& crl : found.crls) add_crl(all.into, std::move(crl), name, ++number);
 }
@@ -138,9 +120,10 @@ template <class Range, class Key> void sort_each_once(Range& range, Key key) {
     range.erase(std::unique(range.begin(), range.end(), same), range.end());
 }
 
-void describe_anchors(trust_store& trust, const std::vector<std::shared_ptr<X509>>& certificates) {
+void describe_anchors(trust_store& trust, const decltype(collected::certificates)& certificates) {
     std::vector<std::pair<anchor, std::shared_ptr<X509>>> described;
-    for (const auto& certificate : certificates) described.emplace_back(describe_anchor(*certificate), certificate);
+    for (const auto& [certificate, from] : certificates)
+        described.emplace_back(describe_anchor(*certificate, from), certificate);
     sort_each_once(
         described, [](const auto& one) -> const auto& { return one.first.thumbprint; });
     std::vector<std::string> subjects;
@@ -308,6 +291,24 @@ std::vector<std::shared_ptr<X509_CRL>> crls_of(X509_STORE& store) {
 
 } // namespace
 
+// As OpenSSL looks for the CRL of a certificate's issuer.
+static bool is_of(X509_CRL& crl, X509& issuer) {
+    ERR_set_mark();
+    const std::unique_ptr<AUTHORITY_KEYID, freed_by<AUTHORITY_KEYID_free>> names(
+        static_cast<AUTHORITY_KEYID*>(X509_CRL_get_ext_d2i(&crl, NID_authority_key_identifier, nullptr, nullptr)));
+    const bool fits = names == nullptr || X509_check_akid(&issuer, names.get()) == X509_V_OK;
+    ERR_pop_to_mark();
+    return fits;
+}
+
+bool was_signed_by(X509_CRL& crl, X509& issuer) {
+    ERR_set_mark();
+    EVP_PKEY* key = X509_get0_pubkey(&issuer);
+    const bool fits = is_of(crl, issuer) && key != nullptr && X509_CRL_verify(&crl, key) == 1;
+    ERR_pop_to_mark();
+    return fits;
+}
+
 // Two certificates can write one key in two ways: a point with and without compression, parameters by name and in full,
 // RSA with and without the restriction to PSS. What the key is does not differ then.
 //= RCA-13
@@ -337,10 +338,14 @@ std::string value_of_key(X509& certificate) {
     return octets;
 }
 
-anchor describe_anchor(X509& certificate) {
-    anchor described{
-        sha256(certificate), value_of_key(certificate), der_of(X509_get_subject_name(&certificate), i2d_X509_NAME), {}};
-    described.text = name_text(X509_get_subject_name(&certificate)) + " (SHA-256 " + hex(described.thumbprint) + ")";
+anchor describe_anchor(X509& certificate, const std::string& from) {
+    anchor described{sha256(certificate),
+                     value_of_key(certificate),
+                     der_of(X509_get_subject_name(&certificate), i2d_X509_NAME),
+                     from,
+                     {}};
+    described.text = name_text(X509_get_subject_name(&certificate)) + " (" + from + (from.empty() ? "" : ", ") +
+                     "SHA-256 " + hex(described.thumbprint) + ")";
     return described;
 }
 
@@ -391,26 +396,6 @@ int trust_store::revocation_error(X509& certificate, X509& issuer, bool is_leaf)
     return named || is_leaf || crls_for_every_ca ? X509_V_ERR_UNABLE_TO_GET_CRL : X509_V_OK;
 }
 
-std::vector<std::string> trust_store::doubts() const {
-    std::vector<std::string> lines;
-    for (const auto& certificate : certificates) {
-        std::size_t named = 0;
-        const bool any = std::ranges::any_of(crls, [&](const revocation_list& list) {
-            if (X509_NAME_cmp(X509_CRL_get_issuer(list.crl.get()), X509_get_subject_name(certificate.get())) != 0)
-                return false;
-            ++named;
-            return was_signed_by(*list.crl, *certificate);
-        });
-        if (named > 0 && !any)
-            lines.push_back(
-                "no CRL of the name " + name_text(X509_get_subject_name(certificate.get())) +
-                " is for the anchor with SHA-256 " + hex(sha256(*certificate)) +
-                ", but for another key or certificate of that CA: whom that anchor issued is refused; add the "
-                "CRL that is for it, or take the anchor out");
-    }
-    return lines;
-}
-
 int trust_store::purpose_id() const noexcept {
     return purpose == reqauth::purpose::any      ? X509_PURPOSE_ANY
            : purpose == reqauth::purpose::server ? X509_PURPOSE_SSL_SERVER
@@ -459,7 +444,7 @@ trust trust::from_store(X509_STORE& store) {
                         "add it as a plain certificate, or leave it out");
         x509_handle copy(X509_dup(certificate));
         must(copy != nullptr);
-        all.certificates.push_back(std::move(copy));
+        all.certificates.emplace_back(std::move(copy), of_store);
     }
     if (all.certificates.empty())
         throw error(errc::holds_nothing, std::string(of_store) + ": holds no certificate that can be enumerated",

@@ -23,16 +23,21 @@ struct anchor {
     std::array<std::uint8_t, 32> thumbprint; ///< SHA-256 of the certificate
     std::string key;                         ///< its public key by value, however a certificate writes it
     std::string subject;                     ///< DER of its subject
-    std::string text;                        ///< for messages: subject and thumbprint
+    std::string from;                        ///< the file, or what stands for it in messages; empty: not known
+    std::string text;                        ///< for messages: subject, file and thumbprint
 };
 
-[[nodiscard]] anchor describe_anchor(X509& certificate);
+[[nodiscard]] anchor describe_anchor(X509& certificate, const std::string& from = {});
 
 /// revocation_list is one CRL with SHA-256 over its DER.
 struct revocation_list {
     std::array<std::uint8_t, 32> thumbprint;
     std::shared_ptr<X509_CRL> crl;
+    std::string from; ///< as an anchor's
 };
+
+/// was_signed_by says whether a CRL is one that OpenSSL would use for what `issuer` issued.
+[[nodiscard]] bool was_signed_by(X509_CRL& crl, X509& issuer);
 
 /// verification_hooks are who is told how a verification under a trust's store goes. The witness defines them.
 struct verification_hooks {
@@ -83,9 +88,6 @@ struct trust_store : trust_settings {
 
     /// revocation_error is what the CRLs here say of `certificate`, by themselves: X509_V_OK, or a verify error.
     [[nodiscard]] int revocation_error(X509& certificate, X509& issuer, bool is_leaf) const;
-
-    /// doubts are what is worth saying of the trust where it is attached, one line each.
-    [[nodiscard]] std::vector<std::string> doubts() const;
 };
 
 } // namespace reqauth::detail
