@@ -84,12 +84,13 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
     app.add_flag("--trace", chosen.trace, "each handshake message and its flags on standard error");
     if (const auto status = parse(app, argc, argv)) return *status;
 
-    const auto where = parse_endpoint(connect);
-    if (!where) throw usage_error("--connect " + connect + " is not HOST:PORT (an IPv6 address stands in brackets)");
-    chosen.connect = *where;
-    if (chosen.server_name.empty()) chosen.server_name = where->host;
+    chosen.connect = read_endpoint("--connect", connect);
+    if (chosen.server_name.empty()) chosen.server_name = chosen.connect.host;
     for (const std::string& path : chosen.get)
         if (!is_path(path)) throw usage_error("--get " + path + " is not a path: it begins with / and has no spaces");
+    if (std::ranges::find(chosen.flags, chosen.flag) != chosen.flags.end())
+        throw usage_error("--flags has " + std::to_string(chosen.flag) +
+                          ", the flag itself (--flag): whether it is sent is what --offer says");
     if (chosen.on_unacknowledged.empty())
         chosen.on_unacknowledged = chosen.other_certificate.empty() ? "empty" : "other";
     if (chosen.on_unacknowledged == "other" && chosen.other_certificate.empty())

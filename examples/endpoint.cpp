@@ -1,26 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "endpoint.hpp"
 
+#include "command_line.hpp"
+
 #include <arpa/inet.h>
 
 #include <charconv>
 
-std::optional<endpoint> parse_endpoint(std::string_view text) {
+endpoint read_endpoint(const std::string& option, std::string_view text) {
+    const auto wrong = [&](const std::string& why) {
+        return usage_error(option + " " + std::string(text) + ": " + why);
+    };
     const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos) return std::nullopt;
+    if (colon == text.npos || text.ends_with(']')) throw wrong("has no port: write " + std::string(text) + ":PORT");
     std::string_view host = text.substr(0, colon);
     const std::string_view port = text.substr(colon + 1);
+    if (host.find("//") != host.npos) throw wrong("is a URL: write HOST:PORT");
 
     unsigned number = 0;
     const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
-    if (error != std::errc{} || end != port.data() + port.size() || number > 65535) return std::nullopt;
+    if (error != std::errc{} || end != port.data() + port.size() || number > 65535)
+        throw wrong("\"" + std::string(port) + "\" is no port, which is a number from 0 to 65535");
 
     const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
     if (bracketed)
         host = host.substr(1, host.size() - 2);
-    else if (host.find(':') != std::string_view::npos)
-        return std::nullopt;
-    if (host.empty()) return std::nullopt;
+    else if (is_ip_address(std::string(host)) && host.find(':') != host.npos)
+        throw wrong("an IPv6 address stands in brackets: write [" + std::string(host) + "]:" + std::string(port));
+    else if (host.find(':') != host.npos)
+        throw wrong("has no port, and an IPv6 address stands in brackets: write [" + std::string(text) + "]:PORT");
+    if (host.empty()) throw wrong("has no host: write HOST:" + std::string(port));
     return endpoint{std::string(host), std::to_string(number)};
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,8 +10,8 @@ struct endpoint {
     std::string port; ///< digits, 0 to 65535
 };
 
-/// parse_endpoint reads one; nothing where `text` is none.
-std::optional<endpoint> parse_endpoint(std::string_view text);
+/// read_endpoint reads what `option` says. Throws usage_error.
+endpoint read_endpoint(const std::string& option, std::string_view text);
 
 /// to_string puts the brackets back around an IPv6 address.
 std::string to_string(const endpoint& where);

@@ -2,6 +2,7 @@
 #include "hosts.hpp"
 
 #include "command_line.hpp"
+#include "settings/command_line.hpp"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -21,9 +22,9 @@ std::string lower_case(std::string_view name) {
     return text;
 }
 
-std::string contents(const std::string& option, const std::string& file) {
-    require_readable(option, file);
-    std::ifstream in(file, std::ios::binary);
+std::string contents(const named_file& what) {
+    require_readable(what);
+    std::ifstream in(what.file, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
@@ -42,12 +43,10 @@ void ask_everybody(SSL_CTX& context, const std::string& customers_auth, const st
     const bool require = customers_auth == "require";
     SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
     if (customers_ca.empty()) return;
-    require_readable("--customers-ca", customers_ca);
-    ERR_clear_error();
-    STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(customers_ca.c_str());
-    if (names == nullptr || SSL_CTX_load_verify_file(&context, customers_ca.c_str()) != 1)
-        throw usage_error("--customers-ca " + customers_ca + " holds no certificate in PEM: " + openssl_error());
-    SSL_CTX_set_client_CA_list(&context, names);
+    if (std::filesystem::is_fifo(customers_ca))
+        throw usage_error("--customers-ca " + customers_ca + ": is a pipe, and this is read more than once; give a file");
+    load_anchors(*SSL_CTX_get_cert_store(&context), {"--customers-ca", customers_ca});
+    SSL_CTX_set_client_CA_list(&context, SSL_load_client_CA_file(customers_ca.c_str()));
 }
 
 /// server_name_in is the name of a ClientHello that OpenSSL has not looked into yet; empty where there is none, or
@@ -69,7 +68,7 @@ std::array<unsigned char, 32> id_context_of(const server_options& options, const
     std::string all;
     for (const std::string& part :
          {std::string("reqauth-server sessions 1"), options.agents.label, host, customers_auth,
-          customers_ca.empty() ? std::string() : contents("--customers-ca", customers_ca)})
+          customers_ca.empty() ? std::string() : contents({"--customers-ca", customers_ca})})
         all += std::to_string(part.size()) + ":" + part;
     std::array<unsigned char, 32> id{};
     if (EVP_Digest(all.data(), all.size(), id.data(), nullptr, EVP_sha256(), nullptr) != 1)
@@ -79,7 +78,7 @@ std::array<unsigned char, 32> id_context_of(const server_options& options, const
 
 std::vector<unsigned char> read_ticket_keys(const std::string& file) {
     if (file.empty()) return {};
-    const std::string keys = contents("--ticket-key", file);
+    const std::string keys = contents({"--ticket-key", file});
     if (keys.size() != 80)
         throw usage_error("--ticket-key " + file + " has " + std::to_string(keys.size()) +
                           " octets where 80 are needed: make one with openssl rand -out FILE 80");
@@ -124,10 +123,9 @@ void hosts::configure(host& each) {
     SSL_CTX_set_options(&context, SSL_OP_NO_RENEGOTIATION);
     // Back to the event loop after each record: a client that floods the server holds nobody up.
     SSL_CTX_clear_mode(&context, SSL_MODE_AUTO_RETRY);
-    const std::string vhost = "--vhost " + each.name;
-    require_readable(each.name.empty() ? "--cert" : vhost, each.certificate);
-    require_readable(each.name.empty() ? "--key" : vhost, each.key);
-    use_certificate(context, each.certificate, each.key);
+    const std::string vhost = "--vhost " + each.name + ":";
+    use_certificate(context, {each.name.empty() ? "--cert" : vhost, each.certificate},
+                    {each.name.empty() ? "--key" : vhost, each.key});
     ask_everybody(context, each.customers_auth, each.customers_ca);
 
     each.id_context = id_context_of(options_, each.name, each.customers_auth, each.customers_ca);
@@ -170,10 +168,15 @@ reqauth::server_policy hosts::policy_of(const host& each) const {
     return policy;
 }
 
+std::string hosts::of(const host& each, const std::string& warning) {
+    return (each.name.empty() ? "" : "--vhost " + each.name + ": ") +
+           reqauth_settings::in_words(warning, reqauth_settings::spelled);
+}
+
 std::vector<std::string> hosts::warnings() const {
     std::vector<std::string> lines;
     for (const host& each : all_)
-        for (const std::string& line : each.attached.warnings) lines.push_back(line);
+        for (const std::string& line : each.attached.warnings) lines.push_back(of(each, line));
     return lines;
 }
 
@@ -184,7 +187,9 @@ void hosts::log_keys(keylog& keys) const {
 std::vector<std::string> hosts::reload() {
     std::vector<reqauth::replacement> all;
     for (const host& each : all_) all.push_back({each.attached, policy_of(each)});
-    return server_.replace(std::move(all));
+    std::vector<std::string> lines = server_.replace(std::move(all));
+    for (std::string& line : lines) line = reqauth_settings::in_words(std::move(line), reqauth_settings::spelled);
+    return lines;
 }
 
 const hosts::host& hosts::named(std::string_view name) const {

@@ -52,6 +52,7 @@ private:
     };
 
     void configure(host& each);
+    static std::string of(const host& each, const std::string& warning);
     [[nodiscard]] reqauth::server_policy policy_of(const host& each) const;
     [[nodiscard]] const host& named(std::string_view name) const;
     static int keep_sessions_apart(SSL* ssl, int* alert, void* self);

@@ -2,7 +2,7 @@
 #include "load_credential.hpp"
 
 #include "command_line.hpp"
-#include "tls.hpp"
+#include "settings/command_line.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -31,9 +31,6 @@ reqauth::credential load_credential(const std::string& certificate, const std::s
         return is_uri(key) ? reqauth::credential::from_uri(certificate, key, how)
                            : reqauth::credential::from_files(certificate, key, how);
     } catch (const reqauth::error& error) {
-        if (error.code() == reqauth::errc::provider)
-            throw usage_error(error.what() + std::string(" (here: --key-provider)"));
-        if (error.code() == reqauth::errc::passphrase && !is_uri(key)) throw usage_error(encrypted_key(key));
-        throw;
+        throw usage_error(reqauth_settings::in_words(error, {{"--cert", certificate}, {"--key", key}}));
     }
 }

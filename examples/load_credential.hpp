@@ -7,6 +7,6 @@
 #include <vector>
 
 /// load_credential reads --cert and --key, which is a file or a provider's URI; --key-provider vouches for `providers`.
-/// Throws usage_error, reqauth::error.
+/// Throws usage_error.
 reqauth::credential load_credential(const std::string& certificate, const std::string& key,
                                     const std::vector<std::string>& providers);

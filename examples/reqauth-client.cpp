@@ -11,6 +11,7 @@
 #include "load_credential.hpp"
 #include "printable.hpp"
 #include "session_file.hpp"
+#include "settings/command_line.hpp"
 #include "tls.hpp"
 #include "why.hpp"
 #include "wire_trace.hpp"
@@ -54,10 +55,7 @@ void verify_the_server(SSL_CTX& context, const client_options& options) {
         SSL_CTX_set_default_verify_paths(&context);
         return;
     }
-    require_readable("--ca", options.ca);
-    ERR_clear_error();
-    if (SSL_CTX_load_verify_file(&context, options.ca.c_str()) != 1)
-        throw usage_error("--ca " + options.ca + " holds no certificate in PEM: " + openssl_error());
+    load_anchors(*SSL_CTX_get_cert_store(&context), {"--ca", options.ca});
 }
 
 int session_slot() {
@@ -82,11 +80,8 @@ context_ptr make_context(const client_options& options) {
     SSL_CTX_set_max_proto_version(context.get(), options.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
     SSL_CTX_set_post_handshake_auth(context.get(), options.post_handshake ? 1 : 0);
     verify_the_server(*context, options);
-    if (!options.other_certificate.empty()) {
-        require_readable("--other-cert", options.other_certificate);
-        require_readable("--other-key", options.other_key);
-        use_certificate(*context, options.other_certificate, options.other_key);
-    }
+    if (!options.other_certificate.empty())
+        use_certificate(*context, {"--other-cert", options.other_certificate}, {"--other-key", options.other_key});
     return context;
 }
 
@@ -301,7 +296,7 @@ int main(int argc, char** argv) {
     } catch (const usage_error& error) {
         return complain(program, error.what(), 2);
     } catch (const reqauth::error& error) {
-        return complain(program, error.what(), 2);
+        return complain(program, reqauth_settings::in_words(error), 2);
     } catch (const std::exception& error) {
         return complain(program, error.what(), 1);
     }

@@ -31,6 +31,13 @@ namespace {
 
 constexpr std::string_view program = "reqauth-server";
 
+/// why is an error in the words of the options.
+std::string why(const std::exception& problem) {
+    if (const auto* wrong = dynamic_cast<const reqauth_settings::wrong*>(&problem)) return in_words(*wrong);
+    if (const auto* error = dynamic_cast<const reqauth::error*>(&problem)) return reqauth_settings::in_words(*error);
+    return problem.what();
+}
+
 /// listener takes connections and knows which are open. It runs on a strand of its own.
 class listener {
 public:
@@ -64,7 +71,7 @@ private:
         try {
             for (const std::string& warning : served_.reload()) complain(program, "warning: " + warning, 0);
         } catch (const std::exception& problem) {
-            error = problem.what();
+            error = why(problem);
             complain(program, "nothing is reloaded, what was loaded before stays: " + *error, 0);
         }
         if (options_.json)
@@ -145,6 +152,20 @@ void work(net::io_context& io) {
     }
 }
 
+/// cannot_listen says in one line why, and what to do.
+std::string cannot_listen(const endpoint& where, const error_code& why) {
+    const std::string what =
+        why == net::error::address_in_use
+            ? "another program listens there; stop it, or give another port, or 0 for a free one"
+        : why == net::error::access_denied ? "this user may not, as for ports below 1024; give a higher one"
+        : why == boost::system::errc::address_not_available
+            ? "that is no address of this machine; give one, or 0.0.0.0 or [::] for all"
+        : why.category() == net::error::get_netdb_category() || why.category() == net::error::get_addrinfo_category()
+            ? "the name does not resolve; give an address"
+            : why.message();
+    return "--listen " + to_string(where) + ": " + what;
+}
+
 void serve(const server_options& options, hosts& served) {
     net::io_context io;
     const tcp::endpoint address =
@@ -162,10 +183,11 @@ void serve(const server_options& options, hosts& served) {
 } // namespace
 
 int main(int argc, char** argv) {
+    server_options options;
     try {
-        const auto read = read_server_options(argc, argv);
+        auto read = read_server_options(argc, argv);
         if (const int* status = std::get_if<int>(&read)) return *status;
-        const auto& options = std::get<server_options>(read);
+        options = std::get<server_options>(std::move(read));
 
         std::signal(SIGPIPE, SIG_IGN);
         hosts served(options);
@@ -179,12 +201,10 @@ int main(int argc, char** argv) {
         return 0;
     } catch (const usage_error& error) {
         return complain(program, error.what(), 2);
-    } catch (const reqauth_settings::wrong& error) {
-        return complain(program, in_words(error), 2);
     } catch (const reqauth::error& error) {
-        return complain(program, error.what(), 2);
+        return complain(program, why(error), 2);
     } catch (const boost::system::system_error& error) {
-        return complain(program, std::string("cannot listen: ") + error.what(), 1);
+        return complain(program, cannot_listen(options.listen, error.code()), 1);
     } catch (const std::exception& error) {
         return complain(program, error.what(), 1);
     }

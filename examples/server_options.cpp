@@ -59,9 +59,7 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
     app.add_flag("--trace", chosen.trace, "each handshake message and its flags on standard error");
     if (const auto status = parse(app, argc, argv)) return *status;
 
-    const auto where = parse_endpoint(listen);
-    if (!where) throw usage_error("--listen " + listen + " is not HOST:PORT (an IPv6 address stands in brackets)");
-    chosen.listen = *where;
+    chosen.listen = read_endpoint("--listen", listen);
     if (chosen.max_connections == 0) throw usage_error("--max-connections 0 would serve nobody: give 1 or more");
     if (chosen.customers_auth == "none" && !chosen.customers_ca.empty())
         throw usage_error("--customers-ca is for clients that are asked: add --customers-auth request or require");

@@ -36,11 +36,12 @@ std::filesystem::path directory_of(const std::string& file) {
 } // namespace
 
 session_ptr read_session(const std::string& file, const std::string& name) {
-    require_readable("--session-in", file);
+    require_readable({"--session-in", file});
     const bio_ptr in(BIO_new_file(file.c_str(), "rb"));
     ERR_clear_error();
     session_ptr session(in ? PEM_read_bio_SSL_SESSION(in.get(), nullptr, no_passphrase, nullptr) : nullptr);
-    if (!session) throw usage_error("--session-in " + file + " holds no session in PEM: " + openssl_error());
+    if (!session)
+        throw usage_error("--session-in " + file + ": holds no session in PEM; give a file that --session-out wrote");
     if (SSL_SESSION_is_resumable(session.get()) != 1)
         throw usage_error("--session-in " + file +
                           " holds a session without a ticket or an id, which no server resumes");
@@ -56,9 +57,11 @@ void require_writable(const std::string& option, const std::string& file) {
     const auto there = std::filesystem::status(file, unknown).type();
     // Renaming over a device would destroy it.
     if (there != std::filesystem::file_type::not_found && there != std::filesystem::file_type::regular)
-        throw usage_error("cannot write " + option + " " + file + ": it is there, and no ordinary file");
+        throw usage_error(option + " " + file +
+                          ": cannot be written: it is there, and no ordinary file; give another name");
     if (::access(directory_of(file).c_str(), W_OK | X_OK) != 0)
-        throw usage_error("cannot write " + option + " " + file + ": its directory: " + std::strerror(errno));
+        throw usage_error(option + " " + file + ": cannot be written: its directory: " + std::strerror(errno) +
+                          "; give one that this user can write to");
 }
 
 void write_session(SSL_SESSION& session, const std::string& file) {
@@ -67,7 +70,7 @@ void write_session(SSL_SESSION& session, const std::string& file) {
     const int descriptor = ::mkstemp(written.data());
     const auto failed = [&](const std::string& why) {
         if (descriptor >= 0) ::unlink(written.c_str());
-        return usage_error("cannot write --session-out " + file + ": " + why);
+        return usage_error("--session-out " + file + ": cannot be written: " + why);
     };
     if (descriptor < 0) throw failed(std::strerror(errno));
     bio_ptr out(BIO_new_fd(descriptor, BIO_CLOSE));

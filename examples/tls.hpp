@@ -15,15 +15,21 @@ template <auto Free> struct free_with {
 using context_ptr = std::unique_ptr<SSL_CTX, free_with<SSL_CTX_free>>;
 using ssl_ptr = std::unique_ptr<SSL, free_with<SSL_free>>;
 
-/// require_readable throws usage_error, naming `option`, where `file` cannot be opened.
-void require_readable(const std::string& option, const std::string& file);
+/// named_file is a file, and the option that names it.
+struct named_file {
+    std::string option;
+    std::string file;
+};
 
-/// encrypted_key says what to do about one: nobody is ever asked for a passphrase.
-std::string encrypted_key(const std::string& key);
+/// require_readable throws usage_error where `what` is no file that can be read. It does not read: of a pipe nothing is lost.
+void require_readable(const named_file& what);
 
 /// use_certificate loads a certificate chain and its key. An encrypted key is an error.
 /// Throws usage_error.
-void use_certificate(SSL_CTX& context, const std::string& certificate, const std::string& key);
+void use_certificate(SSL_CTX& context, const named_file& certificate, const named_file& key);
+
+/// load_anchors adds the CAs of a PEM file to `store`. Throws usage_error.
+void load_anchors(X509_STORE& store, const named_file& anchors);
 
 /// keylog appends an NSS key log to `file`, which only its owner may read. Throws usage_error. It must
 /// outlive the connections of the SSL_CTXs that it watches.

@@ -3,27 +3,11 @@
 
 // The table as options of a command line, for CLI11: the programs all spell it so.
 
-#include "settings.hpp"
+#include "spelling.hpp"
 
 #include <CLI/CLI.hpp>
 
 namespace reqauth_settings {
-
-/// spelled gives the option of a row.
-inline const char* spelled(std::size_t of) {
-    constexpr std::pair<const char*, std::size_t> options[] = {{"--agents-ca", row("agents")},
-                                                               {"--crl", row("crl")},
-                                                               {"--on-missing", row("missing")},
-                                                               {"--on-invalid", row("invalid")},
-                                                               {"--beside-required", row("beside_required")},
-                                                               {"--ca-names", row("ca_names")},
-                                                               {"--session-age", row("session_age")},
-                                                               {"--label", row("label")},
-                                                               {"--flag", row("flag")},
-                                                               {"--extension", row("extension")}};
-    const auto* found = std::ranges::find(options, of, &std::pair<const char*, std::size_t>::second);
-    return found != std::end(options) ? found->first : "";
-}
 
 /// option adds one that sets a row: with a value, or, where it is for what is off by default, without.
 inline CLI::Option* option(CLI::App& app, settings& all, std::size_t row) {
@@ -44,8 +28,5 @@ inline CLI::Option* option(CLI::App& app, settings& all, std::size_t row) {
                     : std::holds_alternative<text>(what.kind) ? "TEXT"
                                                               : "{" + takes(row) + "}");
 }
-
-/// in_words is an error about a setting, with its option.
-inline std::string in_words(const wrong& what) { return spelled(what.setting) + std::string(": ") + what.what(); }
 
 } // namespace reqauth_settings

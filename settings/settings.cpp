@@ -69,6 +69,29 @@ void set(settings& all, std::size_t row, std::string_view words) {
                     reqauth::error(errc::out_of_range, "takes " + takes(row) + ", not \"" + std::string(words) + '"'));
 }
 
+std::string in_words(std::string text, const char* (*spelled)(std::size_t)) {
+    for (std::size_t each = 0; each < std::size(table); ++each) {
+        const std::string_view name = table[each].name;
+        if (name.find('_') == name.npos) continue; // a word as any other
+        const std::string_view spelling = spelled(each);
+        for (auto at = text.find(name); at != text.npos; at = text.find(name, at + spelling.size()))
+            text.replace(at, name.size(), spelling);
+    }
+    return text;
+}
+
+std::string in_words(const reqauth::error& what, const char* (*spelled)(std::size_t)) {
+    constexpr std::pair<errc, const char*> remedies[] = {
+        {errc::shared_anchor, "take it out of one of the two"},
+        {errc::unsuitable_context,
+         "allow TLS 1.3, and give a certificate and its key that it can use, as of P-256, RSA or Ed25519"},
+        {errc::provider, "if it never asks, name it with --key-provider"},
+    };
+    const auto* own = std::ranges::find(remedies, what.code(), &std::pair<errc, const char*>::first);
+    const std::string remedy = own != std::end(remedies) ? own->second : what.remedy();
+    return in_words(what.cause() + (remedy.empty() ? "" : "; " + remedy), spelled);
+}
+
 reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) {
     if (!anchors)
         anchors = of_setting(row("agents"), [&] {

@@ -118,6 +118,11 @@ void set(settings& all, std::size_t row, std::string_view words);
 /// takes says what a setting can be: "on or off", "seconds, 0 to 604800".
 std::string takes(std::size_t row);
 
+/// in_words is an error, or one of the library's warnings, for whoever wrote settings: `spelled` gives a row's spelling, which
+/// stands in place of its name. What to do names nothing of the library's, and no rule does.
+std::string in_words(const reqauth::error& what, const char* (*spelled)(std::size_t row));
+std::string in_words(std::string warning, const char* (*spelled)(std::size_t row));
+
 /// load reads the trust anchors, unless they are given, and the CRLs. Throws wrong.
 reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors = {});
 

@@ -71,11 +71,12 @@ reqauth::client_policy policy_of(const crawl_options& options) {
 store_ptr trust_of(const std::string& ca) {
     store_ptr store(X509_STORE_new());
     if (!store) throw std::bad_alloc();
-    const char* file = !ca.empty() ? ca.c_str() : curl_version_info(CURLVERSION_NOW)->cainfo;
-    if ((file != nullptr ? X509_STORE_load_file(store.get(), file) : X509_STORE_set_default_paths(store.get())) != 1)
-        throw usage_error((ca.empty() ? "the system's trust anchors cannot be loaded: "
-                                      : "--ca " + ca + " holds no certificate in PEM: ") +
-                          openssl_error());
+    const char* file = curl_version_info(CURLVERSION_NOW)->cainfo;
+    if (!ca.empty())
+        load_anchors(*store, {"--ca", ca});
+    else if ((file != nullptr ? X509_STORE_load_file(store.get(), file) : X509_STORE_set_default_paths(store.get())) !=
+             1)
+        throw usage_error("the system's trust anchors cannot be loaded: " + openssl_error() + "; give --ca");
     return store;
 }
 

@@ -30,7 +30,8 @@ page read_page(const std::string& text, const std::string& where) {
     if (!url) throw std::bad_alloc();
     if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK ||
         part_of(*url, CURLUPART_SCHEME) != "https" || part_of(*url, CURLUPART_HOST).empty())
-        throw usage_error(where + printable(text) + " is not an https:// URL");
+        throw usage_error(where + printable(text) + " is not an https:// URL" +
+                          (text.find("://") == text.npos ? ": write https://" + printable(text) : ""));
     std::string host = part_of(*url, CURLUPART_HOST);
     std::ranges::transform(host, host.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
@@ -42,7 +43,7 @@ page read_page(const std::string& text, const std::string& where) {
 void read_list(const std::string& file, std::vector<page>& pages) {
     std::ifstream opened;
     if (file != "-") {
-        require_readable("--urls", file);
+        require_readable({"--urls", file});
         opened.open(file);
     }
     std::istream& in = file == "-" ? std::cin : opened;
@@ -53,7 +54,7 @@ void read_list(const std::string& file, std::vector<page>& pages) {
         line = line.substr(first, line.find_last_not_of(" \t\r") + 1 - first);
         pages.push_back(read_page(line, file + ":" + std::to_string(number) + ": "));
     }
-    if (in.bad()) throw usage_error("--urls " + file + " cannot be read to its end");
+    if (in.bad()) throw usage_error("--urls " + file + ": cannot be read to its end");
 }
 
 } // namespace
@@ -124,7 +125,6 @@ std::variant<crawl_options, int> read_crawl_options(int argc, char** argv) {
     for (const std::string& each : urls) chosen.pages.push_back(read_page(each, ""));
     if (!list.empty()) read_list(list, chosen.pages);
     if (chosen.pages.empty()) throw usage_error("nothing to fetch: give URLs, or a list with --urls");
-    if (!chosen.ca.empty()) require_readable("--ca", chosen.ca);
     if (!chosen.output.empty()) {
         std::error_code failed;
         std::filesystem::create_directories(chosen.output, failed);

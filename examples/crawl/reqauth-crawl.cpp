@@ -7,6 +7,7 @@
 #include "crawl.hpp"
 #include "crawl_options.hpp"
 #include "report.hpp"
+#include "settings/command_line.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -37,7 +38,7 @@ void reload(crawl& running, bool as_json) {
     try {
         changed = running.reload();
     } catch (const reqauth::error& failed) {
-        error = failed.what();
+        error = reqauth_settings::in_words(failed);
     }
     if (as_json)
         print_line(stdout,
@@ -92,7 +93,7 @@ int main(int argc, char** argv) {
     } catch (const usage_error& error) {
         return complain(program, error.what(), 2);
     } catch (const reqauth::error& error) {
-        return complain(program, error.what(), 2);
+        return complain(program, reqauth_settings::in_words(error), 2);
     } catch (const std::exception& error) {
         return complain(program, error.what(), 1);
     }

@@ -12,15 +12,9 @@
 
 namespace {
 
-endpoint endpoint_of(const std::string& option, const std::string& text) {
-    const auto where = parse_endpoint(text);
-    if (!where) throw usage_error(option + " " + text + " is not HOST:PORT (an IPv6 address stands in brackets)");
-    return *where;
-}
-
 /// thumbprint_of is SHA-256 over the first certificate of a PEM file.
 reqauth::oauth::thumbprint thumbprint_of(const std::string& file) {
-    require_readable("--proxy-cert", file);
+    require_readable({"--proxy-cert", file});
     const std::unique_ptr<BIO, free_with<BIO_free_all>> in(BIO_new_file(file.c_str(), "r"));
     const std::unique_ptr<X509, free_with<X509_free>> certificate(
         in ? PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr) : nullptr);
@@ -75,8 +69,8 @@ std::variant<resource_options, int> read_resource_options(int argc, char** argv)
     app.add_flag("--json", chosen.json, "one JSON object a line on standard output");
     if (const auto status = parse(app, argc, argv)) return *status;
 
-    chosen.listen = endpoint_of("--listen", listen);
-    if (!proxy_listen.empty()) chosen.proxy_listen = endpoint_of("--proxy-listen", proxy_listen);
+    chosen.listen = read_endpoint("--listen", listen);
+    if (!proxy_listen.empty()) chosen.proxy_listen = read_endpoint("--proxy-listen", proxy_listen);
     std::ranges::transform(proxies, std::back_inserter(chosen.proxies), thumbprint_of);
     return chosen;
 }

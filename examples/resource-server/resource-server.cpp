@@ -74,9 +74,7 @@ private:
 net::ssl::context new_context(const resource_options& options) {
     net::ssl::context tls(net::ssl::context::tls_server);
     SSL_CTX_set_min_proto_version(tls.native_handle(), TLS1_3_VERSION);
-    require_readable("--cert", options.certificate);
-    require_readable("--key", options.key);
-    use_certificate(*tls.native_handle(), options.certificate, options.key);
+    use_certificate(*tls.native_handle(), {"--cert", options.certificate}, {"--key", options.key});
     return tls;
 }
 
@@ -85,16 +83,15 @@ net::ssl::context for_everybody(const resource_options& options) {
     net::ssl::context tls = new_context(options);
     const auto attached =
         reqauth::server().attach(*tls.native_handle(), policy_of(options.agents, load(options.agents)));
-    for (const std::string& warning : attached.warnings) complain(program, "warning: " + warning, 0);
+    for (const std::string& warning : attached.warnings)
+        complain(program, "warning: " + reqauth_settings::in_words(warning, reqauth_settings::spelled), 0);
     return tls;
 }
 
 /// for_proxies wants a certificate of everyone, as any server can.
 net::ssl::context for_proxies(const resource_options& options) {
     net::ssl::context tls = new_context(options);
-    require_readable("--proxies-ca", options.proxies_ca);
-    if (SSL_CTX_load_verify_file(tls.native_handle(), options.proxies_ca.c_str()) != 1)
-        throw usage_error("--proxies-ca " + options.proxies_ca + " holds no certificate in PEM: " + openssl_error());
+    load_anchors(*SSL_CTX_get_cert_store(tls.native_handle()), {"--proxies-ca", options.proxies_ca});
     SSL_CTX_set_verify(tls.native_handle(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     constexpr unsigned char id[] = "resource-server proxies";
     SSL_CTX_set_session_id_context(tls.native_handle(), id, sizeof id - 1);
@@ -157,7 +154,7 @@ int main(int argc, char** argv) {
     } catch (const reqauth_settings::wrong& error) {
         return complain(program, in_words(error), 2);
     } catch (const reqauth::error& error) {
-        return complain(program, error.what(), 2);
+        return complain(program, reqauth_settings::in_words(error), 2);
     } catch (const boost::system::system_error& error) {
         return complain(program, std::string("cannot listen: ") + error.what(), 1);
     } catch (const std::exception& error) {

@@ -35,7 +35,7 @@ bool names(const nlohmann::json& claims, const char* name, const std::string& wa
 
 token_issuer::token_issuer(const std::string& key, std::string algorithm, std::string issuer, std::string audience)
     : algorithm_(std::move(algorithm)), issuer_(std::move(issuer)), audience_(std::move(audience)) {
-    require_readable("--token-key", key);
+    require_readable({"--token-key", key});
     std::ifstream in(key, std::ios::binary);
     const std::string text(std::istreambuf_iterator<char>(in), {});
     const auto read = nlohmann::json::parse(text, nullptr, false);

@@ -26,7 +26,7 @@ const char* take(cmd_parms* command, void*, const char* argument) noexcept {
         if (row == of("agents")) to.anchors = load({.agents = to.all.agents});
         return nullptr;
     } catch (const std::exception& failed) {
-        return apr_pstrcat(command->pool, command->cmd->name, ": ", failed.what(), nullptr);
+        return apr_pstrcat(command->pool, command->cmd->name, ": ", words_of(failed).c_str(), nullptr);
     }
 }
 

@@ -95,10 +95,10 @@ void rehearse(const server_rec* server, const server_rec* main) {
     options.certificate_is_chosen_by_callback = true; // it has none
     const settings& own = settings_of(server);
     const reqauth::attachment attached = reqauth::server(std::move(options)).attach(*scratch, *own.policy);
-    if (is_first_reading()) // attach says it later
-        for (const std::string& warning : attached.warnings)
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s", to_string(own.on().where).c_str(),
-                         warning.c_str());
+    if (!is_first_reading()) return; // attach says it later
+    for (const std::string& warning : attached.warnings)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s", to_string(own.on().where).c_str(),
+                     in_words(warning, spelled).c_str());
 
     const ap_directive_t* const asked = directive_for(server, "SSLVerifyClient");
     if (ap_cstr_casecmp(first_word(pool, asked).c_str(), "require") == 0 && !own.policy->beside_required)

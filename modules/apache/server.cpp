@@ -59,14 +59,14 @@ int attach(server_rec* server, apr_pool_t*, int is_proxy, SSL_CTX* context) noex
         if (!is_first_reading())
             for (const std::string& warning : attached.warnings)
                 ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "ReqAuth on (%s): %s",
-                             to_string(own.on().where).c_str(), warning.c_str());
+                             to_string(own.on().where).c_str(), in_words(warning, spelled).c_str());
         return OK;
     } catch (const std::exception& failed) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, 0, server, "%s: %s",
                      own.on().server != nullptr
                          ? ("ReqAuth (" + to_string(own.on().where) + ")").c_str()
                          : "ReqAuth is on for another virtual host, and each needs its extension",
-                     failed.what());
+                     words_of(failed).c_str());
         return APR_EGENERAL;
     }
 }

@@ -21,7 +21,7 @@ reqauth::server_policy made_of(const settings& from) {
         const given& said = from.said[failed.setting];
         throw std::runtime_error(spelled(failed.setting) +
                                  (said.server != nullptr ? " (" + to_string(said.where) + ")" : "") + ": " +
-                                 failed.what());
+                                 in_words(failed, spelled));
     }
 }
 
@@ -37,6 +37,11 @@ int say_wrong(const server_rec* server, const settings& own, const char* what) {
 }
 
 } // namespace
+
+std::string words_of(const std::exception& failed) {
+    const auto* ours = dynamic_cast<const reqauth::error*>(&failed);
+    return ours != nullptr ? in_words(*ours, spelled) : failed.what();
+}
 
 std::string to_string(const place& where) { return where.file + ':' + std::to_string(where.line); }
 
@@ -93,7 +98,7 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexce
             find_tls13(each, "set ReqAuth off for this virtual host");
             rehearse(each, main);
         } catch (const std::exception& failed) {
-            return say_wrong(each, own, failed.what());
+            return say_wrong(each, own, words_of(failed).c_str());
         }
     }
     for (server_rec* each = main; each != nullptr && first != nullptr; each = each->next) {
@@ -101,7 +106,7 @@ int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexce
         try {
             find_tls13(each, "set ReqAuth and ReqAuthCount off for all: a connection can move between virtual hosts");
         } catch (const std::exception& failed) {
-            return say_wrong(each, *first, failed.what());
+            return say_wrong(each, *first, words_of(failed).c_str());
         }
     }
     return OK;

@@ -59,6 +59,9 @@ struct place_settings {
 extern const command_rec commands[];
 const char* spelled(std::size_t row);
 
+/// words_of is an error in those of the directives.
+std::string words_of(const std::exception& failed);
+
 void* create_place_settings(apr_pool_t* pool, char* place);
 void* merge_place_settings(apr_pool_t* pool, void* base, void* over);
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,7 +85,8 @@ reqauth::server_policy policy_of(const host& one, trust_files& files) {
     try {
         if (all.on) policy = policy_of(all, files.of(all));
     } catch (const reqauth_settings::wrong& failed) {
-        throw wrong{one.at(failed.setting), std::string(spelled(failed.setting)) + ": " + failed.what()};
+        throw wrong{one.at(failed.setting),
+                    std::string(spelled(failed.setting)) + ": " + reqauth_settings::in_words(failed, spelled)};
     }
     // Early data comes before anybody is authenticated, and nginx serves it at once.
     //= TLS-4
@@ -112,8 +114,14 @@ wrong say_of_attach(const host& one, const reqauth::error& failed) {
                     "); let each listen with the same parameters, as quic"};
     case reqauth::errc::names_too_long:
         return {one.at(row("agents")), "reqauth_trusted_certificate: " + cause + "; say reqauth_ca_names off"};
-    default: return {one.at(row("on")), std::string("reqauth: ") + failed.what()};
+    default: return {one.at(row("on")), "reqauth: " + reqauth_settings::in_words(failed, spelled)};
     }
+}
+
+/// warn writes a line once, however many server {} inherit what it is about.
+void warn(const ngx_conf_t& configuration, std::set<std::string>& said, const std::string& text, const place& at) {
+    const std::string line = "reqauth: " + text + " in " + text_of(at);
+    if (said.insert(line).second) ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "%s", line.c_str());
 }
 
 // The end of a handshake.
@@ -260,7 +268,8 @@ void agree(const host& one, const host& first) {
 }
 
 /// attach_group attaches one server to all hosts of a group, if reqauth is on at any (SEC-5).
-void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& group, trust_files& files) {
+void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& group, trust_files& files,
+                  std::set<std::string>& warned) {
     const host* first = nullptr;
     for (const host* one : group) {
         if (!one->settings->all->on) continue;
@@ -284,7 +293,7 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
             std::ranges::all_of(group, [](const host* one) { return one->ssl->conf_commands == nullptr; });
         server.emplace(std::move(options));
     } catch (const reqauth::error& failed) {
-        throw wrong{first->at(row("extension")), std::string("reqauth_extension: ") + failed.what()};
+        throw wrong{first->at(row("extension")), "reqauth_extension: " + reqauth_settings::in_words(failed, spelled)};
     }
     for (const host* one : group) {
         if ((one->ssl->protocols & NGX_SSL_TLSv1_3) == 0)
@@ -292,11 +301,15 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
                                            " needs TLS 1.3, and ssl_protocols of this server {} lacks TLSv1.3: add it" +
                                            (one == first ? "" : ", or let this one listen at an address of its own")};
         auto policy = policy_of(*one, files);
+        if (one->settings->all->on && policy.when_offered.asks() == reqauth::client_auth::mode::none)
+            warn(configuration, warned,
+                 "the flag is ignored here, since ssl_verify_client on requires a certificate of everybody; say "
+                 "reqauth_beside_required on if agents may come in there, or reqauth off",
+                 one->at(row("on")));
         try {
             reqauth::attachment attached = server->attach(*one->ssl->ssl.ctx, std::move(policy));
             for (const std::string& warning : attached.warnings)
-                ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "reqauth_trusted_certificate: %s in %s",
-                              warning.c_str(), text_of(one->at(row("agents"))).c_str());
+                warn(configuration, warned, reqauth_settings::in_words(warning, spelled), one->at(row("agents")));
             count(configuration, one->server->server_name, std::move(attached));
         } catch (const reqauth::error& failed) {
             throw say_of_attach(*one, failed);
@@ -321,7 +334,8 @@ ngx_int_t attach_all(ngx_conf_t* configuration) try {
     std::map<std::size_t, std::vector<const host*>> groups;
     for (const host& one : hosts) groups[one.group].push_back(&one);
     trust_files files;
-    for (const auto& [number, group] : groups) attach_group(*configuration, group, files);
+    std::set<std::string> warned;
+    for (const auto& [number, group] : groups) attach_group(*configuration, group, files, warned);
     return NGX_OK;
 } catch (const wrong& found) {
     ngx_log_error(NGX_LOG_EMERG, configuration->log, 0, "%s in %s", found.text.c_str(), text_of(found.at).c_str());

@@ -4,6 +4,7 @@
 
 #include "hooks.hpp"
 #include "journal.hpp"
+#include "settings/spelling.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -60,6 +61,7 @@ struct state {
     reqauth::server_policy policy;
     /// Attaching, a server's. Held while the process forks: so a child finds it free, and what it guards whole.
     std::mutex guard;
+    std::set<std::string> warned; ///< what was said of SSL_CTXs, once
     /// Those that ask nobody yet, since their certificate and trust are still to come. An SSL_CTX that ends leaves.
     std::set<SSL_CTX*> waiting;
 };
@@ -128,9 +130,11 @@ void keep(SSL_CTX& context) {
 }
 
 /// without_flag says why an SSL_CTX, or all of a process, goes without it.
-void without_flag(const char* why) noexcept {
+void without_flag(const std::exception& why) noexcept {
     try {
-        here->log.say(std::string("goes on without the flag: ") + why);
+        const auto* ours = dynamic_cast<const reqauth::error*>(&why);
+        here->log.say("goes on without the flag: " +
+                      (ours != nullptr ? reqauth_settings::in_words(*ours) : why.what()));
     } catch (const std::exception&) { // there is no memory to say it with
     }
 }
@@ -242,7 +246,7 @@ bool made(SSL_CTX* context) {
         here->waiting.insert(context);
         return true;
     } catch (const std::exception& failed) {
-        without_flag(failed.what());
+        without_flag(failed);
         return false;
     }
 }
@@ -258,20 +262,21 @@ void ask(SSL_CTX& context) {
     } catch (const reqauth::error& failed) {
         if (failed.code() != reqauth::errc::already_attached) {
             SSL_CTX_set_psk_find_session_callback(&context, nullptr);
-            without_flag(failed.what());
+            without_flag(failed);
             return;
         }
     }
     try {
         kept* of_context = kept_of(&context);
         for (const std::string& warning : here->server->replace({{of_context->where, here->policy}}))
-            here->log.say(warning);
+            if (here->warned.insert(warning).second)
+                here->log.say("warning: " + reqauth_settings::in_words(warning, reqauth_settings::spelled));
         if (here->log.wanted()) {
             of_context->info = SSL_CTX_get_info_callback(&context);
             SSL_CTX_set_info_callback(&context, note_connection);
         }
     } catch (const std::exception& failed) {
-        without_flag(failed.what());
+        without_flag(failed);
     }
 }
 
@@ -288,7 +293,7 @@ void begins(SSL_CTX* context) {
             if (SSL_CTX_up_ref(one) == 1) held.emplace_back(one);
         for (const auto& one : held) ask(*one);
     } catch (const std::exception& failed) {
-        without_flag(failed.what());
+        without_flag(failed);
     }
 }
 
@@ -399,7 +404,7 @@ const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
         here->files = {};
         return &hooks;
     } catch (const std::exception& failed) {
-        without_flag(failed.what());
+        without_flag(failed);
         return nullptr;
     }
 }

@@ -108,6 +108,14 @@ void make_absolute(settings& all) {
     }
 }
 
+int complain(std::string what, int status) {
+    std::ranges::replace(what, '\n', ' ');
+    std::ranges::replace_if(
+        what, [](unsigned char octet) { return octet < ' ' || octet == 0x7f; }, '?');
+    std::fprintf(stderr, "reqauth-exec: %s\n", what.c_str());
+    return status;
+}
+
 /// try_files loads what the program will load: whatever is wrong with it is said here.
 void try_files(const settings& all) {
     try {
@@ -115,20 +123,17 @@ void try_files(const settings& all) {
             SSL_CTX_new(all.server ? TLS_server_method() : TLS_client_method()), SSL_CTX_free);
         if (context == nullptr) throw usage_error("OpenSSL has no memory, or a broken configuration");
         if (all.server)
-            reqauth::server(server_options_of(all)).attach(*context, server_policy_of(all));
+            for (const std::string& warning :
+                 reqauth::server(server_options_of(all)).attach(*context, server_policy_of(all)).warnings)
+                complain("warning: " + reqauth_settings::in_words(warning, reqauth_settings::spelled), 0);
         else
             reqauth::client(client_policy_of(all)).attach(*context);
     } catch (const reqauth_settings::wrong& what) {
         throw usage_error(in_words(what));
     } catch (const reqauth::error& wrong) {
-        std::string text = wrong.what();
-        if (wrong.code() == reqauth::errc::passphrase && !is_uri(all.key))
-            text = "--key " + all.key +
-                   " is encrypted, and nobody can be asked; give one without passphrase, or a "
-                   "provider's URI";
-        if (wrong.code() == reqauth::errc::provider) text += " (here: --key-provider)";
         // Within another reqauth-exec, that one has attached to this SSL_CTX first.
-        if (wrong.code() != reqauth::errc::already_attached) throw usage_error(text);
+        if (wrong.code() != reqauth::errc::already_attached)
+            throw usage_error(reqauth_settings::in_words(wrong, {{"--cert", all.certificate}, {"--key", all.key}}));
     }
     if (all.log.empty()) return;
     try {
@@ -208,14 +213,6 @@ void prepare_environment(const settings& all) {
     }
     set("LD_PRELOAD", preload);
     set(settings_variable, written(all));
-}
-
-int complain(std::string what, int status) {
-    std::ranges::replace(what, '\n', ' ');
-    std::ranges::replace_if(
-        what, [](unsigned char octet) { return octet < ' ' || octet == 0x7f; }, '?');
-    std::fprintf(stderr, "reqauth-exec: %s\n", what.c_str());
-    return status;
 }
 
 } // namespace

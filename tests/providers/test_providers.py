@@ -136,9 +136,9 @@ def encrypted(pki):
 @pytest.mark.parametrize('key, words, more', [
     pytest.param(path('encrypted.key'), ['nobody is asked', 'openssl pkey'], [], id='a file'),
     pytest.param(path('encrypted.p8'), ['nobody is asked', 'openssl pkey'], [], id='a file of PKCS 8'),
-    pytest.param('file:' + path('encrypted.key'), ['nobody is asked', 'credential_options::passphrase'], [], id='a URI'),
-    pytest.param('file:' + path('encrypted.p8'), ['nobody is asked', 'credential_options::passphrase'], [], id='a URI of PKCS 8'),
-    pytest.param('file:' + path('crawler.p12'), ['nobody is asked', 'credential_options::passphrase'], [], id='a URI of PKCS 12'),
+    pytest.param('file:' + path('encrypted.key'), ['nobody is asked', 'openssl pkey'], [], id='a URI'),
+    pytest.param('file:' + path('encrypted.p8'), ['nobody is asked', 'openssl pkey'], [], id='a URI of PKCS 8'),
+    pytest.param('file:' + path('crawler.p12'), ['nobody is asked', 'openssl pkey'], [], id='a URI of PKCS 12'),
     pytest.param(path('crawler.p12'), ['no private key'], [], id='PKCS 12 that is not given as a URI'),
     pytest.param(path('crawler.key'), ['nobody is asked'], ['--other-cert', path('crawler.pem'), '--other-key', path('encrypted.key')],
                  id='another certificate')])

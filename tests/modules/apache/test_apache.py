@@ -1411,7 +1411,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     (f'{AGENTS_CA}\nSSLProtocol TLSv1.2', 'SSLProtocol TLSv1.2', 'leaves out TLSv1.3'),
     (f'{AGENTS_CA}\nSSLProtocol all -TLSv1.3', 'SSLProtocol all -TLSv1.3', 'leaves out TLSv1.3'),
     (f'{AGENTS_CA}\nSSLProtocol +TLSv1.2 -TLSv1.1', 'SSLProtocol +TLSv1.2', 'leaves out TLSv1.3'),
-    (f'{AGENTS_CA}\nSSLCACertificateFile {path("agents.pem")}', 'ReqAuth on', 'RCA-13'),
+    (f'{AGENTS_CA}\nSSLCACertificateFile {path("agents.pem")}', 'ReqAuth on', 'is a trust anchor for agents and for customers'),
     ('ReqAuthCount on\nSSLProtocol TLSv1.2', 'SSLProtocol TLSv1.2', 'leaves out TLSv1.3'),
     ('ReqAuthMissing maybe', 'ReqAuthMissing', 'takes fail or continue'),
     ('ReqAuthInvalid maybe', 'ReqAuthInvalid', 'takes continue or fail'),
