@@ -247,7 +247,9 @@ ngx_int_t judge(ngx_http_request_t* request) try {
 ngx_int_t add_variables(ngx_conf_t* configuration) {
     for (const variable& each : variables) {
         ngx_str_t name = name_of(each.name);
-        ngx_http_variable_t* added = ngx_http_add_variable(configuration, &name, 0);
+        // nginx warns where long names fill its hash, which is for names that come at run time, as in SSI: these stay out.
+        const bool is_long = std::string_view(each.name).starts_with("reqauth_presented_");
+        ngx_http_variable_t* added = ngx_http_add_variable(configuration, &name, is_long ? NGX_HTTP_VAR_NOHASH : 0);
         if (added == nullptr) return NGX_ERROR;
         added->get_handler = each.get;
     }
