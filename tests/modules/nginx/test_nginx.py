@@ -51,6 +51,7 @@ def certificates(nginx_with_module):
     revocation_list('crl.pem', 'agents')
     authority('middle', issuer='agents')
     leaf('below', '/CN=below.example', 'middle', 'DNS:below.example')
+    write('below-alone.pem', octets_of('below.pem'))
     write('below.pem', octets_of('below.pem') + octets_of('middle.pem'))
     revocation_list('crl-ended.pem', 'agents', dates=EXPIRED)
     authority('ended', dates=EXPIRED)
@@ -422,7 +423,7 @@ REFUSED = {
     'revoked': (on('agents', f'reqauth_crl {path("crl-revoked.pem")};'), own('revoked'), 'certificate_revoked', [
         'certificate revoked (23) at depth 0: the CRL of CN=agents CA of 20', ' names it; ', 'subject "CN=revoked.example"', 'revoked']),
     'too deep': (on('agents', 'reqauth_verify_depth 0;'), own('below'), 'unknown_ca', [
-        'certificate chain too long (22) at depth 1, "CN=middle CA"; ', 'subject "CN=below.example", issuer "CN=middle CA"', 'below']),
+        'certificate chain too long (22) at depth 1, "CN=middle CA"; ', 'subject "CN=below.example", issuer "CN=middle CA"', 'below-alone']),
     'hostile name': (on(), [*own('liar'), *SHOWN], 'unknown_ca', [
         r'subject "CN=x\22\2C issuer \22CN=agents CA\0A[alarm]", issuer "CN=others CA"', 'liar']),
     'no certificate': (on('agents', 'reqauth_missing fail;'), OFFERS, 'certificate_required', ['it presented no certificate', None]),
