@@ -49,7 +49,7 @@ def host(name, certificate, agents=None, customers=None):
 
 
 SERVER_LINE = ['event', 'ok', 'version', 'server_name', 'offered', 'outcome', 'reason', 'certificate', 'trust', 'resumed',
-               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'alert_sent', 'alert_received', 'error']
+               'early_data', 'flags', 'subject', 'san', 'x5t#S256', 'presented', 'alert_sent', 'alert_received', 'error']
 CLIENT_LINE = ['event', 'ok', 'version', 'cipher', 'group', 'server_name', 'offered', 'withheld', 'requested', 'acknowledged', 'authorities', 'sent',
                'subject', 'judged', 'unmet', 'issuers', 'why', 'server_flags', 'key_provider', 'resumed', 'early_data', 'alert_sent', 'alert_received',
                'error']

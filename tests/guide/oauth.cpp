@@ -54,7 +54,7 @@ TEST_CASE("oauth.md / judge, answer -> an agent's token is taken, a browser gets
           "bound "
           "to a client certificate, and this connection has none: the client did not offer the TLS flag "
           "request_client_auth, so the server did not ask; connect with TLS 1.3, offer the flag, and present the "
-          "certificate that the token was issued to\"");
+          "certificate that the token was issued to, which must not have expired\"");
     CHECK(oauth_guide::judge(*both.server.ssl, "{}").why == cause::unbound);
     const auto who = reqauth::peer_of(*both.server.ssl);
     CHECK("{\"sub\":\"a\",\"cnf\":" + oauth_guide::confirmation_for(std::get<reqauth::flagged_peer>(who)) + "}" ==
