@@ -15,13 +15,13 @@ namespace reqauth_apache {
 namespace {
 
 /// counted_host is a server name's counters.
-struct counted_host {
+struct counted_host { // NOLINT(cppcoreguidelines-pro-type-member-init): memory that is zero
     std::array<char, 256> name;
     reqauth::server_counters counted;
 };
 
 /// counted_hosts are in memory that all of Apache's processes share, from its start to its end: a restart leaves them.
-struct counted_hosts {
+struct counted_hosts { // NOLINT(cppcoreguidelines-pro-type-member-init): the same
     std::size_t size;
     std::array<counted_host, 1000> all;
 };

@@ -16,7 +16,7 @@ namespace reqauth_nginx {
 namespace {
 
 /// counted_host is a server {} name's counters. It stays there until nginx ends.
-struct counted_host {
+struct counted_host { // NOLINT(cppcoreguidelines-pro-type-member-init): memory that is zero
     counted_host* next;
     reqauth::server_counters counted;
     std::size_t size;

@@ -72,7 +72,7 @@ int copied(const std::string& path) {
     return to;
 }
 
-int start_keeper(tally& counts, const std::string& program, bool verbose, std::vector<int> files) {
+int start_keeper(tally& counts, const std::string& program, bool verbose, const std::vector<int>& files) {
     const pid_t self = getpid();
     // Not the program's child, which may wait for all that it has.
     const pid_t between = fork();

@@ -18,4 +18,4 @@ int copied(const std::string& path);
 /// start_keeper gives its process, or -1. `program` is the name for people. It ends with this process, which becomes the
 /// program. The files that it keeps are found in /proc by it, and by no process of another user's; the program inherits
 /// none of them.
-int start_keeper(tally& counts, const std::string& program, bool verbose, std::vector<int> files);
+int start_keeper(tally& counts, const std::string& program, bool verbose, const std::vector<int>& files);
