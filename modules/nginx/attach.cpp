@@ -120,7 +120,7 @@ wrong say_of_attach(const host& one, const reqauth::error& failed) {
 
 /// warn writes a line once, however many server {} inherit what it is about.
 void warn(const ngx_conf_t& configuration, std::set<std::string>& said, const std::string& text, const place& at) {
-    const std::string line = "reqauth: " + text + " in " + text_of(at);
+    const std::string line = text + " in " + text_of(at);
     if (said.insert(line).second) ngx_log_error(NGX_LOG_WARN, configuration.log, 0, "%s", line.c_str());
 }
 
@@ -303,13 +303,16 @@ void attach_group(ngx_conf_t& configuration, const std::vector<const host*>& gro
         auto policy = policy_of(*one, files);
         if (one->settings->all->on && policy.when_offered.asks() == reqauth::client_auth::mode::none)
             warn(configuration, warned,
-                 "the flag is ignored here, since ssl_verify_client on requires a certificate of everybody; say "
+                 "reqauth: the flag is ignored here, since ssl_verify_client on requires a certificate of everybody; "
+                 "say "
                  "reqauth_beside_required on if agents may come in there, or reqauth off",
                  one->at(row("on")));
         try {
             reqauth::attachment attached = server->attach(*one->ssl->ssl.ctx, std::move(policy));
             for (const std::string& warning : attached.warnings)
-                warn(configuration, warned, reqauth_settings::in_words(warning, spelled), one->at(row("agents")));
+                warn(configuration, warned,
+                     "reqauth_trusted_certificate: " + reqauth_settings::in_words(warning, spelled),
+                     one->at(row("agents")));
             count(configuration, one->server->server_name, std::move(attached));
         } catch (const reqauth::error& failed) {
             throw say_of_attach(*one, failed);

@@ -11,6 +11,7 @@ HELLO = "lib/openssl/server/hello.cpp"
 SESSION = "lib/openssl/server/session.cpp"
 ENDING = "lib/openssl/server/ending.cpp"
 WITNESS = "lib/openssl/server/witness.cpp"
+WARNINGS = "lib/openssl/server/warnings.cpp"
 MARK = "lib/decide/mark.cpp"
 SETTINGS = "lib/decide/settings.hpp"
 CLIENT = "lib/openssl/client/handshake.cpp"
@@ -185,7 +186,13 @@ BREAKS = [
          "return now.agents_session && now.offered && now.customers_asked ? decision::refuse : decision::ignore;"),
     ]),
     ("attach is silent where the flag is ignored", [
-        ("lib/openssl/server/attach.cpp", "if (auto why = ignored_here(context, policy))", "if (auto why = ignored_here(context, policy); why && why->empty())"),
+        (WARNINGS, "if (mode == SSL_VERIFY_NONE) return;", "if (mode >= SSL_VERIFY_NONE) return;"),
+    ]),
+    ("attach is silent where the system's CAs are the agents'", [
+        (WARNINGS, "if (owners.size() > a_few_dozen)", "if (owners.size() > 100 * a_few_dozen)"),
+    ]),
+    ("attach is silent where a CRL has run out", [
+        (WARNINGS, "if (when(one) == 0) continue;", "if (when(one) >= 0) continue;"),
     ]),
     ("a switch between SSL_CTXs with unequal extensions", [
         ("lib/openssl/server/attach.cpp", "if (side_->extensions && *side_->extensions != extensions)",

@@ -83,7 +83,8 @@ def sign(name, issuer, *extensions, dates=None):
         openssl('x509', '-req', '-in', f'{name}.csr', *by, '-days', '2', '-extfile', f'{name}.ext', '-out', f'{name}.pem')
         return
     write('pki.index', b'')  # only `ca` takes dates before 3.4, and from there on nothing takes a number of days below 0
-    openssl('ca', '-batch', '-config', 'pki.conf', '-name', 'ca', '-cert', f'{issuer}.pem', '-keyfile', f'{issuer}.key', '-rand_serial',
+    openssl('ca', '-batch', '-config', 'pki.conf', '-name', 'ca', *(['-selfsign'] if alone else ['-cert', f'{issuer}.pem']),
+            '-keyfile', f'{issuer}.key', '-rand_serial',
             '-notext', '-startdate', dates[0], '-enddate', dates[1], '-extfile', f'{name}.ext', '-in', f'{name}.csr', '-out', f'{name}.pem')
 
 

@@ -20,8 +20,8 @@ import refusals
 import standing
 import applications
 from servers import Apache, Tunnel as Carrier, counted_by, found
-from running import (CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
-                     path, presenting, read_all, revocation_list, run, same, write)
+from running import (CA, CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
+                     path, presenting, read_all, revocation_list, run, same, sign, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 AGENT, CUSTOMER = 'CN=crawler.example', 'CN=customer.example'
@@ -1486,6 +1486,30 @@ def test_configtest_right(not_started, text):
     not_started.configure('ReqAuthSessionAge 600\nReqAuthFlag 80\nReqAuthExtension 62\n' + vhost('a.example', text, echo=''))
     ran = not_started.test()
     assert ran.status == 0 and ran.err.strip().endswith('Syntax OK')
+
+
+CANNOT_WORK = [  # what is in the virtual host, and words of the warning
+    (f'ReqAuth on\nReqAuthCACertificateFile {path("crawler.pem")}', 'crawler.pem', 'is no CA', 'lets nobody in', 'CN=agents CA'),
+    (f'ReqAuth on\nReqAuthCACertificateFile {path("old.pem")}', 'old.pem', 'CN=old CA', 'expired at 2020-01-02'),
+    (f'{AGENTS_CA}\nReqAuthCARevocationFile {path("others.crl")}', 'others.crl', 'CN=others CA', 'is of no CA here'),
+    (f'{AGENTS_CA}\nReqAuthCARevocationFile {path("old.crl")}', 'old.crl', 'CN=agents CA', 'ran out at 2020-01-02'),
+    (f'{AGENTS_CA}\nSSLVerifyClient require\nSSLCACertificateFile {path("customers.pem")}', 'the flag is ignored', 'ReqAuthBesideRequired on'),
+]
+
+
+@pytest.mark.parametrize('text, words', [(text, words) for text, *words in CANNOT_WORK], ids=[short(text) for text, *_ in CANNOT_WORK])
+def test_configtest_warns(not_started, text, words):
+    """One line, with file and line of the directive, the file, and what to do."""
+    revocation_list('others.crl', 'others')
+    revocation_list('old.crl', 'agents', dates=EXPIRED)
+    authority('old')
+    sign('old', 'old', *CA, dates=EXPIRED)
+    not_started.configure(vhost('a.example', text, echo=''))
+    ran = not_started.test()
+    lines = [line for line in ran.err.splitlines() if 'warn' in line and 'ReqAuth on (' in line]
+    assert ran.status == 0 and len(lines) == 1, ran.err
+    assert f'({not_started.conf}:{not_started.line_of("ReqAuth on")})' in lines[0] and all(word in lines[0] for word in words)
+    assert 'RCA-' not in lines[0] and 'SSL_CTX' not in lines[0]
 
 
 def test_configtest_inherited(not_started):

@@ -22,8 +22,8 @@ import refusals
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, counted_by, unused_port
-from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
-                     presenting, revocation_list, run, same, write)
+from running import (CA as IS_CA, CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
+                     presenting, revocation_list, run, same, sign, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 CRAWLER, PERSON, OFFERS = own('crawler'), ['--offer', 'never'], ['--offer', 'always']
@@ -1437,6 +1437,30 @@ def test_namesake():
     authority('namesake', '/CN=customers CA')
     said = Nginx(vhost('a.example', on('namesake'), CUSTOMERS_TOO), starts=False).test()
     assert said.status == 0 and re.search(r'\[warn\].*reqauth_trusted_certificate: .*customers CA.* in .*nginx.conf:\d+', said.err)
+
+
+CANNOT_WORK = {  # what reqauth is told beside `on`, and words of the warning
+    'an anchor that is no CA': (on('crawler'), 'reqauth_trusted_certificate', 'crawler.pem', 'is no CA', 'lets nobody in', 'CN=agents CA'),
+    'an anchor that has expired': (on('old'), 'reqauth_trusted_certificate', 'old.pem', 'CN=old CA', 'expired at 2020-01-02'),
+    'a CRL of nobody': (on('agents', f'reqauth_crl {path("others.crl")};'), 'others.crl', 'CN=others CA', 'is of no CA here', 'give the CRL'),
+    'a CRL that has run out': (on('agents', f'reqauth_crl {path("old.crl")};'), 'old.crl', 'CN=agents CA', 'ran out at 2020-01-02'),
+    'everybody is required': (f'{on()} ssl_verify_client on; ssl_client_certificate {path("customers.pem")};', 'the flag is ignored here',
+                              'reqauth_beside_required on'),
+}
+
+
+@pytest.mark.parametrize('told, words', [(told, words) for told, *words in CANNOT_WORK.values()], ids=CANNOT_WORK)
+def test_what_cannot_work(told, words):
+    """One [warn] line, however many server {} have it, with the file and what to do."""
+    revocation_list('others.crl', 'others')
+    revocation_list('old.crl', 'agents', dates=EXPIRED)
+    authority('old')
+    sign('old', 'old', *IS_CA, dates=EXPIRED)
+    said = Nginx(f'{vhost("a.example", told)} {vhost("b.example", told)}'.replace('\n', ' '), starts=False).test()
+    lines = [line for line in said.err.splitlines() if '[warn]' in line]
+    assert said.status == 0 and len(lines) == 1, said.err
+    assert all(word in lines[0] for word in words) and re.search(r' in \S*nginx\.conf:\d+$', lines[0]), lines
+    assert 'RCA-' not in lines[0] and 'SSL_CTX' not in lines[0]
 
 
 def test_documented():
