@@ -53,6 +53,12 @@ std::string crl_in_der() {
     return written([&](BIO* out) { return i2d_X509_CRL_bio(out, read.get()); });
 }
 
+std::string in_utf16(const std::string& text) {
+    std::string wide = "\xff\xfe";
+    for (const char each : text) wide.append({each, '\0'});
+    return wide;
+}
+
 std::string block(const std::string& label) {
     return "-----BEGIN " + label + "-----\nAAAA\n-----END " + label + "-----\n";
 }
@@ -121,7 +127,7 @@ TEST_CASE("trust, credential / a file of another kind -> an error with the file,
         {"a CRL in DER", crl_in_der(), "a CRL in DER", "openssl crl -inform DER", 1},
         {"a request in DER", request(false), "a certificate request in DER", "have a CA issue"},
         {"PKCS#12", pkcs12(), "PKCS#12", "openssl pkcs12", 3},
-        {"UTF-16", "\xff\xfe-\0-\0", "text in UTF-16", "UTF-8"},
+        {"UTF-16", in_utf16(base64), "text in UTF-16", "UTF-8"},
         {"a keystore of Java", "\xfe\xed\xfe\xed...", "a Java keystore", "keytool", 3},
         {"a key of PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519\n", "a private key of PuTTY", "puttygen", 1},
         {"a public key of OpenSSH", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n", "a public key of OpenSSH",

@@ -157,13 +157,14 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
     const std::size_t read = found.certificates.size() + found.crls.size();
     const std::string letters = letters_of(pem);
     const std::size_t lines = std::max(marked(letters, "BEGIN", kinds), marked(letters, "END", kinds));
+    if (read == 0 && (lines == 0 || !what_is(pem).cure.empty()))
+        not_there(errc::holds_nothing, pem, name, name_of(kinds), label_of(kinds));
     if (lines != read)
         throw error(errc::malformed,
                     std::string(name) + ": " + std::to_string(lines) +
                         (lines == 1 ? " line begins or ends a " : " lines begin or end a ") +
                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) + " can be read",
                     "mend those lines: nothing stands before or after their five dashes");
-    if (read == 0) not_there(errc::holds_nothing, pem, name, name_of(kinds), label_of(kinds));
     return found;
 }
 

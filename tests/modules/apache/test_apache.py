@@ -20,8 +20,8 @@ import refusals
 import standing
 import applications
 from servers import Apache, Tunnel as Carrier, counted_by, found
-from running import (CA, CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
-                     path, presenting, read_all, revocation_list, run, same, sign, write)
+from running import (CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
+                     path, presenting, read_all, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 AGENT, CUSTOMER = 'CN=crawler.example', 'CN=customer.example'
@@ -1502,8 +1502,7 @@ def test_configtest_warns(not_started, text, words):
     """One line, with file and line of the directive, the file, and what to do."""
     revocation_list('others.crl', 'others')
     revocation_list('old.crl', 'agents', dates=EXPIRED)
-    authority('old')
-    sign('old', 'old', *CA, dates=EXPIRED)
+    authority('old', dates=EXPIRED)
     not_started.configure(vhost('a.example', text, echo=''))
     ran = not_started.test()
     lines = [line for line in ran.err.splitlines() if 'warn' in line and 'ReqAuth on (' in line]

@@ -22,8 +22,8 @@ import refusals
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, counted_by, unused_port
-from running import (CA as IS_CA, CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
-                     presenting, revocation_list, run, same, sign, write)
+from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
+                     presenting, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 CRAWLER, PERSON, OFFERS = own('crawler'), ['--offer', 'never'], ['--offer', 'always']
@@ -1454,8 +1454,7 @@ def test_what_cannot_work(told, words):
     """One [warn] line, however many server {} have it, with the file and what to do."""
     revocation_list('others.crl', 'others')
     revocation_list('old.crl', 'agents', dates=EXPIRED)
-    authority('old')
-    sign('old', 'old', *IS_CA, dates=EXPIRED)
+    authority('old', dates=EXPIRED)
     said = Nginx(f'{vhost("a.example", told)} {vhost("b.example", told)}'.replace('\n', ' '), starts=False).test()
     lines = [line for line in said.err.splitlines() if '[warn]' in line]
     assert said.status == 0 and len(lines) == 1, said.err
