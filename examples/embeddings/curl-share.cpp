@@ -10,13 +10,12 @@
 // that resumes. Every time with a new handle, so that all it has from before comes from its CURLSH.
 // Exit status: 0 done, 1 a transfer failed, 2 usage or credential, 3 the server refused the certificate.
 
+#include "curl_refusals.hpp"
+
 #include <reqauth/client.hpp>
 
 #include <curl/curl.h>
 #include <openssl/ssl.h>
-
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <cstdio>
 #include <map>
@@ -57,41 +56,6 @@ CURLSH* share_for(const reqauth::client_scope& scope) {
         curl_share_setopt(found.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     }
     return found.get();
-}
-
-/// connection is what it takes to read the alert of a server that has refused, and gone, before libcurl could send its
-/// request: libcurl reads no more then.
-struct connection {
-    CURL* curl;
-    curl_socket_t socket = CURL_SOCKET_BAD; ///< the last that was opened for this handle
-};
-
-curl_socket_t open_socket(void* of, curlsocktype, curl_sockaddr* where) {
-    return static_cast<connection*>(of)->socket =
-               socket(where->family, where->socktype | SOCK_CLOEXEC, where->protocol);
-}
-
-/// libcurl calls it now and then, and before it leaves a connection that has failed.
-int look_for_alert(void* of, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-    const auto [curl, last] = *static_cast<const connection*>(of);
-    const curl_tlssessioninfo* tls = nullptr;
-    long port = 0;
-    sockaddr_in own{}; // the port of an IPv6 address is at the same place
-    socklen_t size = sizeof own;
-    curl_easy_getinfo(curl, CURLINFO_TLS_SSL_PTR, &tls);
-    curl_easy_getinfo(curl, CURLINFO_LOCAL_PORT, &port);
-    if (tls == nullptr || tls->internals == nullptr) return 0;
-    if (getsockname(last, reinterpret_cast<sockaddr*>(&own), &size) != 0 || ntohs(own.sin_port) != port) return 0;
-    static_cast<void>(reqauth::last_outcome_of(*static_cast<SSL*>(tls->internals), last)); // observe is told of it
-    return 0;
-}
-
-void watch(connection& one) {
-    curl_easy_setopt(one.curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(one.curl, CURLOPT_OPENSOCKETDATA, &one);
-    curl_easy_setopt(one.curl, CURLOPT_XFERINFOFUNCTION, look_for_alert);
-    curl_easy_setopt(one.curl, CURLOPT_XFERINFODATA, &one);
-    curl_easy_setopt(one.curl, CURLOPT_NOPROGRESS, 0L);
 }
 
 std::size_t drop(const char*, std::size_t, std::size_t size, void*) { return size; }
