@@ -610,7 +610,7 @@ def test_read_once_server():
     ('--cert <(echo nothing) --key crawler.key', '/dev/fd/63: '),
     ('--cert crawler.pem --key <(cat impostor.key)', '/dev/fd/63'),
     ('--cert crawler.pem --key /dev/zero', '/dev/zero: cannot be read: it does not end'),
-    ('--cert crawler.pem --key <(cat encrypted.key)', '/dev/fd/63 is encrypted'),
+    ('--cert crawler.pem --key <(cat encrypted.key)', '--key /dev/fd/63: the private key is encrypted'),
 ], ids=['no certificate', 'another key', 'no end', 'encrypted'])
 def test_read_once_wrong(words, says):
     ran = in_bash((words, ''), 'sh', '-c', 'echo it ran')
