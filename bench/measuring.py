@@ -9,19 +9,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "build/bench/bench"
-AREAS = ("handshakes", "calls", "scale")
+AREAS = ("handshakes", "calls", "scale", "alternatives", "services")
 ROUNDS = 21  # signatures take a little more or less each time: the median stands for all
-NAMES, ANCHORS, CONTEXTS = (1, 10, 100, 1000), (1, 1000, 10000, 100000), (1, 10, 100, 1000, 10000)
+ANCHORS, CONTEXTS = (1, 10, 100, 1000, 10000, 100000), (1, 100, 1000, 10000)  # up to 1,000 anchors are named in the request
 REVOKED, CONNECTIONS = (1, 1000, 200000), (1, 1000, 10000)
 
 
 def set_up():
-    subprocess.run([ROOT / "scripts/setup", "--package", "valgrind", "--target", "bench/bench"], check=True)
+    subprocess.run([ROOT / "scripts/setup", "--package", "valgrind", "--package", "libc6-dbg", "--package", "gnuplot-nox", "--target", "bench/bench"], check=True)
 
 
 def parts(directory):
@@ -56,35 +57,49 @@ def natively(words):
     return [(case, *figure.split("=")) for case, *figures in rows for figure in figures]
 
 
-def jobs_of(areas, quick):
-    """(function, words) of all that is to be run, the longest first."""
+def jobs_of(areas, quick, judged):
+    """(function, its words) of all that is to be run, the longest first. Judged is less than what a curve takes."""
     if "scale" in areas and not quick:
-        for of, counts, rounds in (("contexts", CONTEXTS, 11), ("anchors", sorted({*NAMES, *ANCHORS}), 11), ("crls", REVOKED, 5),
-                                   ("connections", CONNECTIONS, 11)):
-            for count in reversed(counts):
-                words = ["scale", f"of={of}", f"count={count}", f"rounds={rounds}"]
+        counts = {"contexts": CONTEXTS, "anchors": (1, 10, 100, 1000) if judged else ANCHORS, "crls": () if judged else REVOKED,
+                  "connections": () if judged else CONNECTIONS}
+        for of, sizes in counts.items():
+            for count in reversed(sizes):
+                words = ["scale", f"of={of}", f"count={count}", "rounds=11"]
                 yield instructions, words
                 yield natively, words
         yield natively, ["scale", "of=generations", "count=10000", "rounds=4"]
     if "handshakes" in areas:
-        keys = ["keys=P-256"] if quick else []
+        keys = ["keys=P-256"] if quick or judged else []
         for side in ("server", "client"):
             yield instructions, ["handshakes", f"rounds={ROUNDS}", f"side={side}", *keys]
         yield natively, ["handshakes", f"rounds={ROUNDS}", *keys]
     if "calls" in areas:
         yield instructions, ["calls"]
         yield natively, ["calls"]
+    if "alternatives" in areas and not quick:
+        for side in ("server", "client"):
+            yield instructions, ["alternatives", "rounds=11", f"side={side}"]
+        yield natively, ["alternatives", "rounds=11"]
+    if "services" in areas and not quick:
+        import services
+        services.set_up()
+        if services.why_not():
+            print(f"skipped: services: {services.why_not()}")
+            return
+        yield services.configuration_test, ["nginx -t"]
+        for words in services.cases(judged):
+            yield services.cost, words
 
 
-def measure(areas, quick=False):
+def measure(areas, quick=False, judged=False):
     """{case: {figure: [values]}}."""
     found = collections.defaultdict(lambda: collections.defaultdict(list))
-    jobs = list(jobs_of(areas, quick))
+    jobs = list(jobs_of(areas, quick, judged))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for at, (job, rows) in enumerate(zip(jobs, pool.map(lambda job: job[0](job[1]), jobs)), 1):
             for case, name, value in rows:
                 found[case][name].append(float(value))
-            progress(f"[{at}/{len(jobs)}] {' '.join(job[1])}")
+            progress(f"[{at}/{len(jobs)}] {' '.join(map(str, job[1]))}")
     progress("")
     return found
 
@@ -99,11 +114,23 @@ def median(found, case, name):
     return statistics.median(found[case][name])
 
 
-def write_json(found, path):
-    machine = {"openssl": subprocess.run(["openssl", "version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
-               "valgrind": subprocess.run(["valgrind", "--version"], stdout=subprocess.PIPE, text=True).stdout.strip(),
-               "machine": platform.machine(), "system": platform.freedesktop_os_release()["PRETTY_NAME"]}
-    path.write_text(json.dumps({"on": machine, "figures": found}, indent=1) + "\n")
+def machine():
+    def first_line(*command):
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
+    return {"date": time.strftime("%Y-%m-%d"), "system": platform.freedesktop_os_release()["PRETTY_NAME"], "machine": platform.machine(),
+            "openssl": first_line("openssl", "version"), "valgrind": first_line("valgrind", "--version")}
+
+
+def write_json(on, found, path):
+    path.write_text(json.dumps({"on": on, "figures": found}, indent=1) + "\n")
+
+
+def read_json(path):
+    whole = json.loads(path.read_text())
+    found = collections.defaultdict(lambda: collections.defaultdict(list))
+    for case, figures in whole["figures"].items():
+        found[case].update(figures)
+    return whole["on"], found
 
 
 def peer_of(case):
@@ -117,6 +144,8 @@ def peer_of(case):
         return case.replace(", again", "")
     if case.startswith("SSL_CTXs |"):
         return re.sub(r"\| \d+ \|", "| 1 |", case)
+    if case.startswith(("nginx", "Apache")) and " person" in case or case.startswith("nginx -t"):
+        return re.sub(r"\| (flag|mutual TLS)$", "| plain", case)
     return re.sub(r"\| flag\b", "| mutual TLS", case) if "| flag" in case else None
 
 
@@ -129,7 +158,7 @@ def print_table(found):
                 cells.append(" " * (width + 8))
                 continue
             value = median(found, case, name)
-            base = median(found, peer, name) if peer in found and found[peer][name] else None
+            base = median(found, peer, name) if peer != case and peer in found and found[peer][name] else None
             than = "" if not base else f"{value - base:+.0f}" if name == "allocations" else f"{value / base:.4f}"
             cells.append(f"{value:{width},.0f}{than:>8}")
         held = f"{median(found, case, 'held'):11,.0f}" if found[case]["held"] else ""
