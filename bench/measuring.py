@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,8 @@ REVOKED, CONNECTIONS = (1, 1000, 200000), (1, 1000, 10000)
 
 
 def set_up():
-    subprocess.run([ROOT / "scripts/setup", "--package", "valgrind", "--package", "libc6-dbg", "--package", "gnuplot-nox", "--target", "bench/bench"], check=True)
+    subprocess.run([ROOT / "scripts/setup", "--package", "valgrind", "--package", "libc6-dbg", "--wish", "gnuplot-nox",
+                    "--target", "bench/bench"], check=True)
 
 
 def parts(directory):
@@ -52,9 +54,27 @@ def instructions(words):
 
 
 def natively(words):
-    said = subprocess.run([PROGRAM, *words], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return rows_of([PROGRAM, *words])
+
+
+def rows_of(command):
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = [line.split("\t") for line in said.splitlines()]
     return [(case, *figure.split("=")) for case, *figures in rows for figure in figures]
+
+
+def in_javascript(_):
+    """The npm package web-bot-auth, where npm has it."""
+    where = ROOT / "build/npm"
+    where.mkdir(exist_ok=True)
+    try:
+        subprocess.run(["npm", "install", "--prefix", where, "--silent", "--no-audit", "--no-fund", "web-bot-auth"], check=True, timeout=120,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"skipped: the npm package web-bot-auth: {error}")
+        return []
+    shutil.copy(ROOT / "bench/web-bot-auth.mjs", where)
+    return rows_of(["node", where / "web-bot-auth.mjs", "5"])
 
 
 def jobs_of(areas, quick, judged):
@@ -80,6 +100,7 @@ def jobs_of(areas, quick, judged):
         for side in ("server", "client"):
             yield instructions, ["alternatives", "rounds=11", f"side={side}"]
         yield natively, ["alternatives", "rounds=11"]
+        yield in_javascript, ["web-bot-auth"]
     if "services" in areas and not quick:
         import services
         services.set_up()
@@ -201,5 +222,6 @@ def profile(case, peer=None):
     for name, spent in [each for each in whole.most_common() if "reqauth::" in each[0]][:30]:
         print(f"{spent:12,}  {name[:150]}")
     print("\nby themselves, against the peer")
-    for name, spent in collections.Counter({name: own[name] - other[name] for name in {*own, *other}}).most_common(25):
+    more_of_it = collections.Counter({name: own[name] - other[name] for name in {*own, *other}}).most_common()
+    for name, spent in more_of_it[:25] + more_of_it[-10:]:
         print(f"{spent:+12,}  {name[:150]}")
