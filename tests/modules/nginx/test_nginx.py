@@ -1436,7 +1436,7 @@ def test_namesake():
     """A CA of the customers' name with another key: a rollover, or a mistake. Said, with the line, and no error."""
     authority('namesake', '/CN=customers CA')
     said = Nginx(vhost('a.example', on('namesake'), CUSTOMERS_TOO), starts=False).test()
-    assert said.status == 0 and re.search(r'\[warn\] reqauth: .*customers CA.* in .*nginx.conf:\d+', said.err)
+    assert said.status == 0 and re.search(r'\[warn\] reqauth_trusted_certificate: .*customers CA.* in .*nginx.conf:\d+', said.err)
 
 
 CANNOT_WORK = {  # what reqauth is told beside `on`, and words of the warning
