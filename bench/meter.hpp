@@ -52,10 +52,12 @@ void row(const std::string& label, const std::vector<figure>& figures);
 
 /// instrumented has callgrind translate and count from here on, or neither: what is only made ready takes less time then.
 inline void instrumented(bool on) {
-    if (on)
-        CALLGRIND_START_INSTRUMENTATION;
-    else
+    if (!on) {
         CALLGRIND_STOP_INSTRUMENTATION;
+        return;
+    }
+    CALLGRIND_START_INSTRUMENTATION;
+    note("begun"); // the first part after it would have the last one's counts taken off
 }
 
 } // namespace bench
