@@ -64,7 +64,7 @@ int connect_to(const endpoint& server) {
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
     if (const int error = ::getaddrinfo(server.host.c_str(), server.port.c_str(), &hints, &found))
-        throw connection_failed(server.host + ": " + ::gai_strerror(error));
+        throw connection_failed(server.host + " does not resolve: " + ::gai_strerror(error) + "; look at the name");
     const std::unique_ptr<addrinfo, free_with<::freeaddrinfo>> addresses(found);
 
     const time_point deadline = in(patience::connect);
@@ -79,7 +79,8 @@ int connect_to(const endpoint& server) {
         if (error == 0) return socket;
         ::close(socket);
     }
-    throw connection_failed("cannot connect to " + to_string(server) + ": " + std::strerror(error));
+    throw connection_failed("cannot connect to " + to_string(server) + ": " + std::strerror(error) +
+                            "; does the server run, and is this its port?");
 }
 
 } // namespace

@@ -44,7 +44,8 @@ void ask_everybody(SSL_CTX& context, const std::string& customers_auth, const st
     SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | (require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
     if (customers_ca.empty()) return;
     if (std::filesystem::is_fifo(customers_ca))
-        throw usage_error("--customers-ca " + customers_ca + ": is a pipe, and this is read more than once; give a file");
+        throw usage_error("--customers-ca " + customers_ca +
+                          ": is a pipe, and this is read more than once; give a file");
     load_anchors(*SSL_CTX_get_cert_store(&context), {"--customers-ca", customers_ca});
     SSL_CTX_set_client_CA_list(&context, SSL_load_client_CA_file(customers_ca.c_str()));
 }

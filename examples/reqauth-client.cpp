@@ -196,8 +196,8 @@ std::string to_text(const seen& all, const client_options& options, const handsh
     using answer = reqauth::client_outcome::answer;
     const reqauth::client_outcome& outcome = all.outcome;
     if (!all.version && error) return *error; // there was nobody to talk to
-    std::string text = to_string(options.connect) + ": " + error.value_or("ok");
-    for (const auto& each : {all.version, all.cipher, all.group})
+    std::string text = to_string(options.connect) + ": " + (error ? *error + "; " : "ok, ") + all.version.value_or("");
+    for (const auto& each : {all.cipher, all.group})
         if (each) text += ", " + *each;
     if (all.server_name) text += ", server name " + printable(*all.server_name);
     text += "; flag " + std::string(outcome.offered ? "offered" : "not offered");

@@ -97,6 +97,25 @@ SSL* ssl_of(CURL* easy) {
     return tls != nullptr && tls->backend == CURLSSLBACKEND_OPENSSL ? static_cast<SSL*>(tls->internals) : nullptr;
 }
 
+/// why says of a try that failed what libcurl knows, and what to do.
+std::string why(CURL* easy, CURLcode code, std::string_view words) {
+    const std::string name = curl_easy_strerror(code);
+    const long system = get<long>(easy, CURLINFO_OS_ERRNO);
+    switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION: // why it does not verify
+        return (words.empty() ? name : std::string(words)) +
+               (words.find("issuer") != words.npos || words.find("self") != words.npos ? "; give its CA with --ca"
+                                                                                       : "");
+    case CURLE_COULDNT_CONNECT:
+        return name + (system != 0 ? std::string(": ") + std::strerror(static_cast<int>(system)) : "");
+    case CURLE_SSL_CONNECT_ERROR:
+        if (words.find("wrong version number") != words.npos)
+            return "no TLS on this port, but plain HTTP or something else";
+        return name;
+    default: return name;
+    }
+}
+
 /// may_pass says whether another try may go better. An alert is the server's decision, and so is what it answered,
 /// but for 429 and 5xx; a certificate of its own that does not verify stays as it is.
 bool may_pass(CURLcode code, const fetch& what) {
@@ -310,10 +329,8 @@ void crawl::try_ended(CURL* easy, CURLcode code) {
         what.error = "HTTP " + std::to_string(what.status);
     else if (!made.complaint.empty())
         what.error = made.complaint;
-    else if (code == CURLE_PEER_FAILED_VERIFICATION && made.words.front() != 0)
-        what.error = made.words.data(); // why it does not verify
     else if (code != CURLE_OK)
-        what.error = curl_easy_strerror(code);
+        what.error = why(easy, code, made.words.data());
     if (what.error && !what.file.empty()) {
         std::error_code ignored;
         std::filesystem::remove(std::exchange(what.file, ""), ignored);

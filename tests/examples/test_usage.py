@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the programs say of a wrong usage: one line with the option, file or host, what was found, and what to do, in the words
 of the program's own options."""
+import json
 import os
 import re
 import socket
@@ -240,13 +241,25 @@ def plain_http():
 
 def test_plain_http(files, plain_http):
     said([CLIENT, '--connect', f'localhost:{plain_http}'], 1, 'does not speak TLS', 'HTTP')
+    assert 'plain HTTP' in crawled(f'https://localhost:{plain_http}/')
 
 
 def test_nobody_there(files):
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
-    said([CLIENT, '--connect', f'127.0.0.1:{port}'], 1, f'127.0.0.1:{port}', 'Connection refused')
-    said([CLIENT, '--connect', 'nosuch.invalid:443'], 1, 'nosuch.invalid')
+    said([CLIENT, '--connect', f'127.0.0.1:{port}'], 1, f'127.0.0.1:{port}', 'Connection refused', 'is this its port?')
+    said([CLIENT, '--connect', 'nosuch.invalid:443'], 1, 'nosuch.invalid does not resolve')
+    assert 'Connection refused' in crawled(f'https://127.0.0.1:{port}/')
+    assert 'resolve' in crawled('https://nosuch.invalid/')
+
+
+def crawled(url, *options):
+    """What is said of the one URL that failed."""
+    if not os.path.exists(CRAWL):
+        pytest.skip('reqauth-crawl is not built')
+    ran = run(*FETCH, '--json', *options, url)
+    assert ran.status == 1, (ran.out, ran.err)
+    return json.loads(ran.out.splitlines()[0])['error']
 
 
 def test_server_that_does_not_verify(files):
@@ -255,6 +268,7 @@ def test_server_that_does_not_verify(files):
         said([*connect, '--ca', path('others.pem')], 1, 'no CA that is trusted here issued', '--ca')
         said([*connect, '--ca', path('servers.pem'), '--servername', 'other.example'], 1, 'localhost', '127.0.0.1', '--servername')
         said([*connect, '--ca', path('servers.pem'), '--servername', '192.0.2.1'], 1, 'localhost', '--servername')
+        assert '--ca' in crawled(f'https://localhost:{server.port}/', '--ca', path('others.pem'))
 
 
 def test_http_to_a_port_for_tls(files):
