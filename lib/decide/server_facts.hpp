@@ -10,6 +10,7 @@
 #include <reqauth/flags.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 namespace reqauth::detail {
@@ -36,7 +37,7 @@ struct witnessed {
 /// server_facts are those of one handshake.
 struct server_facts {
     std::optional<heard> hello;                ///< the ClientHello that counts
-    std::optional<heard> before_retry;         ///< the one before a HelloRetryRequest, for TLS-1's comparison only
+    std::shared_ptr<heard> before_retry;       ///< the one before a HelloRetryRequest, for TLS-1's comparison only
     std::optional<hello_random> server_random; ///< names the handshake in which `decided` was decided
     decision decided = decision::ignore;
     witnessed witness;           ///< of this handshake, or of the one whose session this one resumed

@@ -354,8 +354,7 @@ BREAKS = [
          'apart("when_offered", &server_policy::when_offered)'),
     ]),
     ("a client's scope does not see the credentials", [
-        (CLIENT_SCOPE, ".settings(policy).add(credentials).add(connection).end();",
-         ".settings(policy).add(connection).end();\n    (void)credentials;"),
+        (CLIENT_SCOPE, "all.settings(there.of->policy).add(credentials);", "all.settings(there.of->policy);\n    (void)credentials;"),
     ]),
     ("a client's scope does not see what it trusts", [
         (CLIENT_SCOPE, "if (store != nullptr) all.add(digest_of_store(store));", ""),

@@ -4,10 +4,10 @@
 // SHA-256 over parts: scopes and digests of settings.
 
 #include "../../describe.hpp"
-#include "handle.hpp"
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace reqauth::detail {
@@ -15,19 +15,21 @@ namespace reqauth::detail {
 using sha256_digest = std::array<std::uint8_t, 32>;
 
 /// hash takes parts, each with its length in front, so that no two lists of parts read the same.
-/// Throws error{openssl}.
 class hash {
 public:
-    explicit hash(std::string_view tag);
+    explicit hash(std::string_view tag) { add(tag); }
     hash& add(std::string_view part);
     hash& add(const sha256_digest& part);
     hash& number(std::uint64_t value);
     /// settings adds every field that decides.
     template <class Struct> hash& settings(const Struct& all);
-    [[nodiscard]] sha256_digest end();
+    /// end gives SHA-256 over them. Throws error{openssl}.
+    [[nodiscard]] sha256_digest end() const;
+    /// octets are what that is over.
+    [[nodiscard]] const std::string& octets() const noexcept { return octets_; }
 
 private:
-    digest_context_handle state_;
+    std::string octets_;
 };
 
 /// add_to adds a setting's value by its type. What has fields that do not count has an overload of its own.

@@ -133,7 +133,7 @@ client_scope client::scope(SSL& ssl) {
     const attached_client* there = attached_client::on(&ssl);
     if (there == nullptr)
         throw error(errc::not_attached, "scope: no client is attached to this SSL_CTX", "attach one first");
-    return scope_of(there->of->policy, there->of->current()->digest, digest_of_connection(ssl, *there));
+    return scope_of(ssl, *there, there->of->current()->digest);
 }
 
 bool client::resume(SSL& ssl, SSL_SESSION& session) {

@@ -123,17 +123,13 @@ bool is_ours(const client_side& side, const X509* certificate, const EVP_PKEY* k
     return side.had(key_digest(*shown));
 }
 
-client_scope scope_now(SSL* ssl, const attached_client& there, const sha256_digest& credentials) {
-    return scope_of(there.of->policy, credentials, digest_of_connection(*ssl, there));
-}
-
 // Before the ClientHello is made: a session that is out of date, or of unknown origin, is left out. One of another
 // client is left to the ClientHello, which fails over it; where there is none of ours it is left out, too.
 void leave_out_session(SSL* ssl, const attached_client& there) {
     client_record& record = client_record::make(ssl);
     record.own.give_back(ssl);
     record.credentials_digest = there.of->current()->digest;
-    record.scope = scope_now(ssl, there, record.credentials_digest);
+    record.scope = scope_of(*ssl, there, record.credentials_digest);
     const SSL_SESSION* session = SSL_get_session(ssl);
     if (session == nullptr || SSL_SESSION_is_resumable(session) != 1) return;
     const auto found = scope_in(*session);
@@ -141,7 +137,7 @@ void leave_out_session(SSL* ssl, const attached_client& there) {
         if (found == record.scope) return;
         const auto former = there.of->former();
         const bool earlier =
-            std::ranges::any_of(former, [&](const sha256_digest& one) { return *found == scope_now(ssl, there, one); });
+            std::ranges::any_of(former, [&](const sha256_digest& one) { return *found == scope_of(*ssl, there, one); });
         if (!earlier && there.sends_extension) return;
     }
     SSL_set_session(ssl, nullptr);
@@ -149,7 +145,7 @@ void leave_out_session(SSL* ssl, const attached_client& there) {
 
 // In the ClientHello: what would be resumed is of this scope, and a new session will be.
 std::optional<alert> settle_session(SSL* ssl, const attached_client& there, client_record& record) {
-    record.scope = scope_now(ssl, there, record.credentials_digest);
+    record.scope = scope_of(*ssl, there, record.credentials_digest);
     SSL_SESSION* session = SSL_get_session(ssl);
     if (session == nullptr) return std::nullopt;
     const auto found = scope_in(*session);

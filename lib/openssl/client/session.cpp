@@ -143,9 +143,10 @@ sha256_digest digest_of_credentials(const std::vector<credential>& credentials) 
     return all.end();
 }
 
-sha256_digest digest_of_connection(const SSL& connection, const attached_client& there) {
+client_scope scope_of(const SSL& connection, const attached_client& there, const sha256_digest& credentials) {
     SSL* ssl = const_cast<SSL*>(&connection); // NOLINT: OpenSSL's getters take it so
-    hash all("libreqauth client connection 2");
+    hash all("libreqauth client scope 3");
+    all.settings(there.of->policy).add(credentials);
     all.number(static_cast<std::uint64_t>(SSL_get_verify_mode(ssl)));
     all.number(SSL_get_verify_callback(ssl) != nullptr).number(SSL_ct_is_enabled(ssl) == 1);
     all.number(static_cast<std::uint64_t>(SSL_get_security_level(ssl)));
@@ -161,11 +162,7 @@ sha256_digest digest_of_connection(const SSL& connection, const attached_client&
     all.number(there.client_cert_cb != nullptr);
     all.number(there.of->policy.chained_certificate_callback.function != nullptr);
     add_certificate_types(all, ssl);
-    return all.end();
-}
-
-client_scope scope_of(const client_policy& policy, const sha256_digest& credentials, const sha256_digest& connection) {
-    return hash("libreqauth client scope 2").settings(policy).add(credentials).add(connection).end();
+    return there.scopes.of(all);
 }
 
 void mark_session(SSL_SESSION& session, const client_scope& scope) {

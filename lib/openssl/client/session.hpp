@@ -14,13 +14,9 @@ namespace reqauth::detail {
 /// digest_of_credentials is over a client's, in their order. Throws error{openssl}.
 [[nodiscard]] sha256_digest digest_of_credentials(const std::vector<credential>& credentials);
 
-/// digest_of_connection is over what an SSL of `there` trusts and presents of its own, as far as OpenSSL lets it be read. Throws
-/// error{openssl}.
-[[nodiscard]] sha256_digest digest_of_connection(const SSL& ssl, const attached_client& there);
-
-/// scope_of puts them together with the client's policy. Throws error{openssl}.
-[[nodiscard]] client_scope scope_of(const client_policy& policy, const sha256_digest& credentials,
-                                    const sha256_digest& connection);
+/// scope_of is over the policy of `there`, the credentials with that digest, and what the SSL trusts and presents of its own,
+/// as far as OpenSSL lets it be read. Throws error{openssl}.
+[[nodiscard]] client_scope scope_of(const SSL& ssl, const attached_client& there, const sha256_digest& credentials);
 
 /// mark_session writes the scope into a session. Throws error{openssl}.
 void mark_session(SSL_SESSION& session, const client_scope& scope);

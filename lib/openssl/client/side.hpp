@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 namespace reqauth::detail {
@@ -53,9 +54,29 @@ private:
     std::vector<sha256_digest> keys_; ///< sorted
 };
 
+/// last_digest remembers the last digest: the connections of an SSL_CTX are mostly alike.
+class last_digest {
+public:
+    /// Throws as hash::end.
+    [[nodiscard]] sha256_digest of(const hash& all) {
+        const std::lock_guard lock(guard_);
+        if (all.octets() != octets_) {
+            digest_ = all.end();
+            octets_ = all.octets();
+        }
+        return digest_;
+    }
+
+private:
+    std::mutex guard_;
+    std::string octets_;
+    sha256_digest digest_{};
+};
+
 /// attached_client is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
 struct attached_client {
     std::shared_ptr<const client_side> of;
+    mutable last_digest scopes;
     bool sends_extension = false; ///< its ClientHellos can have it
     /// The application's client_cert_cb and info callback, as they were when the client was attached.
     int (*client_cert_cb)(SSL*, X509**, EVP_PKEY**) = nullptr;

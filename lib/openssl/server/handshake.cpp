@@ -113,9 +113,9 @@ void forget_first_hello(SSL* ssl) {
     server_record* record = server_record::on(ssl);
     if (record == nullptr) return;
     server_record::handshake first = std::exchange(record->now, {});
-    record->now.facts.before_retry = first.facts.hello;
-    record->now.hello = std::move(first.hello);
     record->now.to_count = first.to_count;
+    if (first.facts.hello) record->now.facts.before_retry = std::make_shared<heard>(*first.facts.hello);
+    record->now.hello = std::move(first.hello);
     const attached_server* there = attached_server::on(ssl);
     if (there != nullptr) record->put_aside.start_over(ssl, id_context_of(*there->of->current(), *there));
 }
