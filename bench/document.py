@@ -108,7 +108,7 @@ def alternatives(found):
 
 def services(found):
     rows = []
-    for case in found:
+    for case in list(found):
         if case.startswith(("nginx |", "Apache |")) and case.endswith("| flag"):
             plain, mutual = (case.replace("| flag", f"| {way}") for way in ("plain", "mutual TLS"))
             rows.append([case.replace(" | flag", "").replace(" | ", ": "), against(found, plain, None), against(found, mutual, None),
@@ -132,15 +132,15 @@ def machine_of(on):
 
 
 # Each reads on white and on black: a grey for what is written, and colours in between.
-STYLE = """set terminal svg size 760,440 font 'sans-serif,13' linewidth 1.3 background rgb 'white'
-set border 3 lc rgb '#767676'
-set grid lc rgb '#767676' lw 0.3
-set tics nomirror textcolor rgb '#767676'
-set key outside right center textcolor rgb '#767676' samplen 2
+STYLE = """set terminal svg size 860,460 noenhanced font 'sans-serif,14' linewidth 1.3 background rgb 'white'
+set border 3 lc rgb '#808080'
+set grid lc rgb '#808080' lw 0.3
+set tics nomirror textcolor rgb '#808080'
+set key outside right center Left reverse textcolor rgb '#808080' samplen 2
 set logscale x
-set xlabel textcolor rgb '#767676'
-set ylabel textcolor rgb '#767676'
-set title textcolor rgb '#767676'
+set xlabel textcolor rgb '#808080'
+set ylabel textcolor rgb '#808080'
+set title textcolor rgb '#808080'
 """
 COLOURS = ("#d1495b", "#2a9d8f", "#e08e0b", "#5b7fd1", "#9b5fb5", "#7a9a01", "#8d6e63", "#4aa3c7")
 
@@ -161,7 +161,7 @@ def plot(name, title, across, up, curves, extra=""):
 def plots(found):
     counts = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
     for more, name in (("", "requests"), (", resumed", "requests-resumed")):
-        plot(name, f"A connection{more}, with its requests: a server''s instructions for each request", "requests on one connection",
+        plot(name, f"A connection{more}: the server''s instructions for each request", "requests on one connection",
              "millions of instructions for each", {
                  way: [(count, total(found, way + more, count) / count / 1e6) for count in counts] for way in ("nobody is authenticated", *WAYS)},
              "set logscale y")

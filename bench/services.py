@@ -208,7 +208,7 @@ def why_not():
 
 
 def set_up():
-    subprocess.run([ROOT / "scripts/setup", "--wish", "apache2-dev", "--wish", "apache2-bin", "--target", "for-modules"], check=True)
+    subprocess.run([ROOT / "scripts/setup", "--wish", "apache2-dev", "--wish", "apache2-bin", "--target", "for-bench"], check=True)
     if why_not():
         return
     running.make_pki()
