@@ -62,8 +62,29 @@ def limits():
            ratio("nginx -t, 3000 server {} | flag", "nginx -t, 3000 server {} | plain", "seconds"), 1.1)
 
 
+# What is not reached yet, and must not get worse meanwhile.
+YET = {
+    "flag, full, server: instructions / mutual TLS": 1.015,
+    "flag, resumed, server: instructions / mutual TLS": 1.017,
+    "flag, full, client: instructions / mutual TLS": 1.016,
+    "flag, resumed, client: instructions / mutual TLS": 1.025,
+    "no flag, full, server: instructions / bare": 1.002,
+    "no flag, resumed, server: instructions / bare": 1.002,
+    "never offers, client: instructions / bare": 1.01,
+    "flag, certificate, client: allocations more than mutual TLS": 50,
+    "flag, resumed, client: allocations more than mutual TLS": 30,
+    "flag, resumed, server: allocations more than mutual TLS": 22,
+    "flag, full, two tickets: octets to the client / mutual TLS": 1.085,
+    "flag, resumed: octets to the client / mutual TLS": 1.095,
+    "flag, open connection, server: octets held more than mutual TLS": 1300,
+    "peer_of, agent, after the first call: instructions": 520,
+    "peer_of, resumed agent, after the first call: instructions": 520,
+}
+
+
 def judge(found, quick):
-    held = missed = 0
+    """With `quick` a limit of YET counts in place of the one that is not reached."""
+    held = missed = worse = 0
     for what, figure, most in limits():
         try:
             value = figure(found)
@@ -72,8 +93,10 @@ def judge(found, quick):
                 print(f"skipped: {what}")
             continue
         good = value <= most
-        held, missed = held + good, missed + (not good)
+        held, missed, worse = held + good, missed + (not good), worse + (value > max(most, YET.get(what, most)))
         digits = ",.0f" if most > 11 or most == 0 else ".4f"
         print(f"{'held  ' if good else 'missed'} {value:14{digits}}  at most {most:10{digits}}  {what}")
+    if quick and missed:
+        print(f"{worse} of the missed are worse than they were")
     print(f"limits: {held} held, {missed} missed")
-    return 1 if missed or not held else 0
+    return 1 if (worse if quick else missed) or not held else 0

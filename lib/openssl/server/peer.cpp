@@ -24,7 +24,7 @@ server_record::handshake* handshake_on(const SSL& ssl) noexcept {
     server_record* record = server_record::on(&ssl);
     if (record == nullptr) return nullptr;
     //= SEC-10
-    if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
+    if (record->now.hello != nullptr && SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)
         handshake_done(const_cast<SSL*>(&ssl), *record); // NOLINT: an info callback over ours may have kept it from us
     return &record->now;
 }
