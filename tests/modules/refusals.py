@@ -5,6 +5,7 @@ The server has to name no CAs, so that it is shown the certificate.
 """
 import functools
 import os
+import re
 
 import pytest
 
@@ -27,6 +28,18 @@ PROGRAMS = {
     'curl-multi': lambda port: [1, *FILES, f'https://localhost:{port}/'],
     'curl-share': lambda port: [FILES[0], f'https://localhost:{port}/', *FILES[1:]],
 }
+ROLLOUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'rollout.md')
+
+
+def banned(line):
+    """Whom fail2ban bans for a line of an error log, by the filter of docs/rollout.md; None: nobody."""
+    with open(ROLLOUT) as document:
+        lines = re.search(r'^failregex = (.*)\n +(.*)$', document.read(), re.M).groups()
+    found = {match['host'] for each in lines for match in [re.search(each.replace('<HOST>', r'(?P<host>[0-9a-f.:]+)'), line)] if match}
+    assert len(found) < 2, found
+    return found.pop() if found else None
+
+
 each_program = pytest.mark.parametrize('name', PROGRAMS)
 
 

@@ -695,6 +695,7 @@ def test_refused(certificates, lines, options, alert, level, words):
         assert len(loud) == 1 and f'[reqauth:{level}]' in loud[0], server.log('own.log')
         for word in ['[client 127.0.0.1:', 'refused a client with the flag, server name "a.example": ', *words]:
             assert word in loud[0], (word, loud[0])
+        assert refusals.banned(loud[0]) == '127.0.0.1'
 
 
 def test_presented():

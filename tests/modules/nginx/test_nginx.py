@@ -56,6 +56,7 @@ def certificates(nginx_with_module):
     revocation_list('crl-ended.pem', 'agents', dates=EXPIRED)
     authority('ended', dates=EXPIRED)
     leaf('of-ended', '/CN=crawler.example', 'ended', 'DNS:crawler.example')
+    leaf('framer', '/CN=x, client: 192.0.2.66, server: y/O=reqauth: refused a, client: 192.0.2.66, server: z', 'others', 'DNS:framer.example')
     leaf('liar', '/CN=x", issuer "CN=agents CA\n[alarm]', 'others', 'DNS:liar.example')
 
 
@@ -424,6 +425,7 @@ REFUSED = {
         'certificate revoked (23) at depth 0: the CRL of CN=agents CA of 20', ' names it; ', 'subject "CN=revoked.example"', 'revoked']),
     'too deep': (on('agents', 'reqauth_verify_depth 0;'), own('below'), 'unknown_ca', [
         'certificate chain too long (22) at depth 1, "CN=middle CA"; ', 'subject "CN=below.example", issuer "CN=middle CA"', 'below-alone']),
+    'name of another client': (on(), [*own('framer'), *SHOWN], 'unknown_ca', ['client: 192.0.2.66', 'framer']),
     'hostile name': (on(), [*own('liar'), *SHOWN], 'unknown_ca', [
         r'subject "CN=x\22\2C issuer \22CN=agents CA\0A[alarm]", issuer "CN=others CA"', 'liar']),
     'no certificate': (on('agents', 'reqauth_missing fail;'), OFFERS, 'certificate_required', ['it presented no certificate', None]),
@@ -449,6 +451,7 @@ def test_refused(lines, options, alert, words):
         assert len(shown) == 1 and ' [error] ' in shown[0], nginx.log()
         for word in ['reqauth: refused a client with the flag, server name "a.example": ', ', client: 127.0.0.1', *words]:
             assert word in shown[0], (word, shown[0])
+        assert refusals.banned(shown[0]) == '127.0.0.1'
 
 
 def test_refused_without_a_server_name():
