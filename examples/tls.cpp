@@ -31,9 +31,9 @@ int refuse_passphrase(char*, int, int, void*) { return -1; }
 template <class Load>
 [[noreturn]] void explain(std::initializer_list<std::pair<std::string, std::string>> files, Load load) {
     const std::string words = openssl_error();
-    const auto is_regular = [](const auto& each) { return std::filesystem::is_regular_file(each.second); };
+    const auto is_pipe = [](const auto& each) { return std::filesystem::is_fifo(each.second); };
     try {
-        if (std::ranges::all_of(files, is_regular)) load();
+        if (std::ranges::none_of(files, is_pipe)) load();
     } catch (const reqauth::error& error) {
         throw usage_error(reqauth_settings::in_words(error, files));
     }

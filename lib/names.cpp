@@ -56,7 +56,8 @@ std::string_view to_string(unacknowledged what) noexcept { return name_in({"as_b
 std::string_view to_string(unsatisfiable what) noexcept { return name_in({"empty", "close", "present"}, what); }
 std::string_view to_string(unmet why) noexcept {
     return name_in({"nothing", "no_credential", "outside_validity", "authorities", "algorithms", "untrusted",
-                    "other_name", "unknown_name"}, why);
+                    "other_name", "unknown_name"},
+                   why);
 }
 std::string_view to_string(withheld why) noexcept {
     return name_in({"nothing", "never", "no_credential", "outside_validity"}, why);
