@@ -84,32 +84,35 @@ settings& settings_of(const server_rec* server) {
 }
 
 int check_config(apr_pool_t*, apr_pool_t*, apr_pool_t*, server_rec* main) noexcept {
-    own_fields(main);
-    const settings* first = nullptr;
-    for (server_rec* each = main; each != nullptr; each = each->next) {
-        settings& own = settings_of(each);
-        if (!own.all.on && !own.all.counts) continue;
-        if (first == nullptr || !first->all.on) first = &own;
-        if (!own.all.on) continue;
-        try {
-            if (ap_find_linked_module("mod_ssl.c") == nullptr)
-                throw reqauth::error(reqauth::errc::contradiction, "mod_ssl is not loaded: load it (a2enmod ssl)");
-            own.policy = made_of(own);
-            find_tls13(each, "set ReqAuth off for this virtual host");
-            rehearse(each, main);
-        } catch (const std::exception& failed) {
-            return say_wrong(each, own, words_of(failed).c_str());
+    return fenced(HTTP_INTERNAL_SERVER_ERROR, [&]() -> int {
+        own_fields(main);
+        const settings* first = nullptr;
+        for (server_rec* each = main; each != nullptr; each = each->next) {
+            settings& own = settings_of(each);
+            if (!own.all.on && !own.all.counts) continue;
+            if (first == nullptr || !first->all.on) first = &own;
+            if (!own.all.on) continue;
+            try {
+                if (ap_find_linked_module("mod_ssl.c") == nullptr)
+                    throw reqauth::error(reqauth::errc::contradiction, "mod_ssl is not loaded: load it (a2enmod ssl)");
+                own.policy = made_of(own);
+                find_tls13(each, "set ReqAuth off for this virtual host");
+                rehearse(each, main);
+            } catch (const std::exception& failed) {
+                return say_wrong(each, own, words_of(failed).c_str());
+            }
         }
-    }
-    for (server_rec* each = main; each != nullptr && first != nullptr; each = each->next) {
-        if (settings_of(each).policy) continue;
-        try {
-            find_tls13(each, "set ReqAuth and ReqAuthCount off for all: a connection can move between virtual hosts");
-        } catch (const std::exception& failed) {
-            return say_wrong(each, *first, words_of(failed).c_str());
+        for (server_rec* each = main; each != nullptr && first != nullptr; each = each->next) {
+            if (settings_of(each).policy) continue;
+            try {
+                find_tls13(each,
+                           "set ReqAuth and ReqAuthCount off for all: a connection can move between virtual hosts");
+            } catch (const std::exception& failed) {
+                return say_wrong(each, *first, words_of(failed).c_str());
+            }
         }
-    }
-    return OK;
+        return OK;
+    });
 }
 
 } // namespace reqauth_apache
