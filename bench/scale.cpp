@@ -115,11 +115,12 @@ void contexts(const people& who, const arguments& how) {
     const auto policy = asking(who);
     const auto timed = [&](const char* what, const std::function<void()>& does) {
         heap spent;
-        instrumented(count <= 1000); // of more the seconds are enough
+        const bool few = count <= 1000; // of more the seconds are enough
+        instrumented(few);
         const double before = cpu_seconds();
         counted(spent, does);
         const double took = cpu_seconds() - before;
-        note(label + what);
+        if (few) note(label + what);
         instrumented(false);
         row(label + what,
             {{"held", per(spent.octets, count)}, {"allocations", per(spent.allocations, count)}, {"seconds", took}});
