@@ -105,13 +105,13 @@ bool is_text(char octet) {
 bool is_web_page(std::string_view octets) {
     std::string start(octets.substr(0, 512));
     std::ranges::transform(start, start.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
-    return start.find("<html") != start.npos || start.find("<!doctype") != start.npos;
+    return start.find("<html") != std::string::npos || start.find("<!doctype") != std::string::npos;
 }
 
 } // namespace
 
 std::string nature::cure_for(std::string_view label) const {
-    const bool helps = !cure.empty() && (gives.empty() || gives.find(label) != gives.npos);
+    const bool helps = !cure.empty() && (gives.empty() || gives.find(label) != std::string_view::npos);
     if (helps) return std::string(cure);
     return "give PEM with BEGIN " + std::string(label) +
            (cure.empty() && gives == other_pem ? ": did two files change places?" : "");
@@ -119,14 +119,14 @@ std::string nature::cure_for(std::string_view label) const {
 
 nature block_in_words(std::string_view label) {
     for (const row& one : blocks)
-        if (label.find(one.sign) != label.npos) return {std::string(one.words), one.cure, one.gives};
+        if (label.find(one.sign) != std::string_view::npos) return {std::string(one.words), one.cure, one.gives};
     return {std::string(label), {}};
 }
 
 nature what_is(std::string_view octets) {
     if (octets.empty()) return {"empty", {}};
     constexpr std::string_view begin = "-----BEGIN ";
-    if (const auto at = octets.find(begin); at != octets.npos) {
+    if (const auto at = octets.find(begin); at != std::string_view::npos) {
         const auto label = octets.substr(at + begin.size());
         return block_in_words(label.substr(0, std::min(label.find("-----"), label.find('\n'))));
     }

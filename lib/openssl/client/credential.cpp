@@ -87,14 +87,14 @@ std::string without_pin(std::string uri) {
 }
 
 [[noreturn]] void not_a_key(std::string_view octets, const std::string& file) {
-    const bool is_one = what_is(octets).cure.empty() && octets.find("PRIVATE KEY-----") != octets.npos;
+    const bool is_one = what_is(octets).cure.empty() && octets.find("PRIVATE KEY-----") != std::string_view::npos;
     if (!is_one) not_there(errc::key_unusable, octets, file, "private key", "PRIVATE KEY");
     throw error(errc::malformed, file + ": the private key cannot be read" + drain_errors(), "replace it");
 }
 
 /// cipher_of is what a private key in PEM is encrypted with; empty where it is not.
 std::string cipher_of(std::string_view pem) {
-    if (const auto at = pem.find("DEK-Info: "); at != pem.npos) // as before PKCS#8
+    if (const auto at = pem.find("DEK-Info: "); at != std::string_view::npos) // as before PKCS#8
         return std::string(pem.substr(at + 10, pem.find(',', at) - at - 10));
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
     const std::unique_ptr<X509_SIG, freed_by<X509_SIG_free>> key(

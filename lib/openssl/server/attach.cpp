@@ -132,9 +132,10 @@ std::vector<std::string> server::replace(std::vector<replacement> replacements) 
             throw error(errc::not_attached, "replace: an attachment is another server's",
                         "each server replaces its own");
         const auto entry = std::ranges::lower_bound(entries, where->number, {}, &policies::entry::number);
-        if (named[entry - entries.begin()])
+        const auto place = static_cast<std::size_t>(entry - entries.begin());
+        if (named[place])
             throw error(errc::contradiction, "replace: an attachment is named twice", "give each SSL_CTX one policy");
-        named[entry - entries.begin()] = true;
+        named[place] = true;
         check_policy(one.policy);
         for (std::string& warning : warnings_of(*where->context, one.policy)) warnings.push_back(std::move(warning));
         *entry = policies::entry(where, std::move(one.policy));

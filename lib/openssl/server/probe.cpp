@@ -165,8 +165,7 @@ std::vector<extension_type> extensions_of(SSL_CTX& context, const std::vector<ex
         types = *known;
         for (extension_type type = 0; type < assigned; ++type) types.push_back(type);
         std::ranges::sort(types);
-        const auto twice = std::ranges::unique(types);
-        types.erase(twice.begin(), twice.end());
+        types.erase(std::unique(types.begin(), types.end()), types.end());
         std::vector<extension_type> asked;
         std::ranges::copy_if(types, std::back_inserter(asked), can_be_registered);
         ask(client_hello_with(asked));

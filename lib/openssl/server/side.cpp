@@ -17,9 +17,11 @@ policies::entry::entry(const std::shared_ptr<attached_server>& there, server_pol
 
 policies::policies(const server_options& options, std::vector<entry> all) : entries(std::move(all)) {
     std::erase_if(entries, [](const entry& one) { return one.where.expired(); });
-    refuse_early_data = std::ranges::any_of(entries, [](const entry& one) { return one.policy->refuse_early_data; });
     std::vector<sha256_digest> digests;
-    for (const entry& one : entries) digests.push_back(one.digest);
+    for (const entry& one : entries) {
+        digests.push_back(one.digest);
+        if (one.policy->refuse_early_data) refuse_early_data = true;
+    }
     std::ranges::sort(digests);
     hash over("libreqauth policies 2");
     detail::add_to(over.settings(options), digests);

@@ -224,7 +224,7 @@ void customers_without_ca(const place& at, lines& say) {
 }
 
 struct row {
-    void (*check)(const place& at, lines& say);
+    void (*check)(const place& at, lines& say) = nullptr;
     bool of_agents = true; ///< it needs their trust
 };
 

@@ -105,7 +105,7 @@ def curl(site, *options, at='/'):
 def agent(site, *options, gets=1):
     """reqauth-client's visit: its line, and the bodies."""
     ran = run(CLIENT, '--connect', f'localhost:{site.port}', '--ca', path('servers.pem'), '--json', *options, *['--get', '/'] * gets)
-    assert ran.status == 0, ('the client: exits with 0', ran.out, ran.err)
+    assert ran.status in (0, 3), ('the client: its visit was made', ran.out, ran.err)
     return ran.line, ran.out[:ran.out.rindex('{"event"')]
 
 
