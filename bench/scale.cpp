@@ -24,8 +24,8 @@ void must(bool worked, const char* what) {
 /// authorities makes as many self-signed certificates with names of their own. None of them has ever signed anything, and an
 /// anchor's own signature is not looked at: so they are copies of one, in which the name is changed.
 std::vector<owned<X509>> authorities(int count) {
-    const std::string placeholder = "Authority 000000";
-    const identity first = support::issue({.common_name = placeholder, .ca = true});
+    const std::string numbered = "Authority 000000";
+    const identity first = support::issue({.common_name = numbered, .ca = true});
     unsigned char* made = nullptr;
     const int size = i2d_X509(first.certificate.get(), &made);
     must(size > 0, "i2d_X509");
@@ -34,7 +34,7 @@ std::vector<owned<X509>> authorities(int count) {
     std::vector<owned<X509>> all;
     for (int i = 0; i < count; ++i) {
         std::string digits = std::to_string(1000000 + i).substr(1);
-        for (std::size_t at = 0; (at = der.find("Authority ", at)) != std::string::npos; at += placeholder.size())
+        for (std::size_t at = 0; (at = der.find("Authority ", at)) != std::string::npos; at += numbered.size())
             der.replace(at + 10, digits.size(), digits);
         const auto* in = reinterpret_cast<const unsigned char*>(der.data());
         all.emplace_back(d2i_X509(nullptr, &in, static_cast<long>(der.size())));

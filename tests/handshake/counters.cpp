@@ -14,43 +14,50 @@ using namespace support;
 
 namespace {
 
-/// words_for says what is not zero: "handshakes 1, offered 1, invalid 1 (18)".
+/// words are what is not zero: "handshakes 1, offered 1, invalid 1, error 18 1".
+class words {
+public:
+    void say(std::string_view name, std::uint64_t value) {
+        if (value != 0) out_ << (out_.tellp() > 0 ? ", " : "") << name << ' ' << value;
+    }
+    template <class Enum, class Counters> void each(const Counters& counters) {
+        for (std::size_t i = 0; i < counters.size(); ++i) say(to_string(static_cast<Enum>(i)), counters[i]);
+    }
+    template <class Counters> [[nodiscard]] std::string with_errors(const Counters& counters) {
+        for (std::size_t i = 0; i < counters.size(); ++i) say("error " + std::to_string(i), counters[i]);
+        return out_.str();
+    }
+
+private:
+    std::ostringstream out_;
+};
+
 std::string words_for(const reqauth::server_counters& all) {
-    std::ostringstream out;
-    const auto say = [&](std::string_view name, std::uint64_t value) {
-        if (value != 0) out << (out.tellp() > 0 ? ", " : "") << name << ' ' << value;
-    };
-    say("handshakes", all.handshakes);
-    say("offered", all.offered);
-    say("asked", all.asked);
-    say("acknowledged", all.acknowledged);
-    say("verified", all.verified);
-    say("resumed", all.resumed);
-    say("refused", all.refused);
-    for (std::size_t i = 0; i < all.reasons.size(); ++i)
-        say(to_string(static_cast<reqauth::reason>(i)), all.reasons[i]);
-    for (std::size_t i = 0; i < all.verify_errors.size(); ++i) say("error " + std::to_string(i), all.verify_errors[i]);
-    return out.str();
+    words made;
+    made.say("handshakes", all.handshakes);
+    made.say("offered", all.offered);
+    made.say("asked", all.asked);
+    made.say("acknowledged", all.acknowledged);
+    made.say("verified", all.verified);
+    made.say("resumed", all.resumed);
+    made.say("refused", all.refused);
+    made.each<reqauth::reason>(all.reasons);
+    return made.with_errors(all.verify_errors);
 }
 
 std::string words_for(const reqauth::client_counters& all) {
-    std::ostringstream out;
-    const auto say = [&](std::string_view name, std::uint64_t value) {
-        if (value != 0) out << (out.tellp() > 0 ? ", " : "") << name << ' ' << value;
-    };
-    say("handshakes", all.handshakes);
-    say("offered", all.offered);
-    say("asked", all.asked);
-    say("acknowledged", all.acknowledged);
-    say("presented", all.presented);
-    say("verified", all.verified);
-    say("resumed", all.resumed);
-    say("refused", all.refused);
-    for (std::size_t i = 0; i < all.withheld.size(); ++i)
-        say(to_string(static_cast<reqauth::withheld>(i)), all.withheld[i]);
-    for (std::size_t i = 0; i < all.unmet.size(); ++i) say(to_string(static_cast<reqauth::unmet>(i)), all.unmet[i]);
-    for (std::size_t i = 0; i < all.verify_errors.size(); ++i) say("error " + std::to_string(i), all.verify_errors[i]);
-    return out.str();
+    words made;
+    made.say("handshakes", all.handshakes);
+    made.say("offered", all.offered);
+    made.say("asked", all.asked);
+    made.say("acknowledged", all.acknowledged);
+    made.say("presented", all.presented);
+    made.say("verified", all.verified);
+    made.say("resumed", all.resumed);
+    made.say("refused", all.refused);
+    made.each<reqauth::withheld>(all.withheld);
+    made.each<reqauth::unmet>(all.unmet);
+    return made.with_errors(all.verify_errors);
 }
 
 /// counted is a server whose handshakes are counted, by itself and in memory of the test's.
