@@ -4,6 +4,7 @@
 #include "catch.hpp"
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
+#include "support/sockets.hpp"
 
 #include <openssl/kdf.h>
 
@@ -87,37 +88,6 @@ std::string alert_record(int level, int number, int sequence) {
     EVP_CIPHER_CTX_free(gcm);
     return header + text + tag;
 }
-
-/// sockets are two that are connected, by TCP.
-struct sockets {
-    sockets() {
-        const int listening = socket(AF_INET, SOCK_STREAM, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        REQUIRE(bind(listening, reinterpret_cast<sockaddr*>(&address), size) == 0);
-        REQUIRE(listen(listening, 1) == 0);
-        REQUIRE(getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-        client = socket(AF_INET, SOCK_STREAM, 0);
-        REQUIRE(connect(client, reinterpret_cast<sockaddr*>(&address), size) == 0);
-        server = accept(listening, nullptr, nullptr);
-        close(listening);
-    }
-    sockets(const sockets&) = delete;
-    sockets& operator=(const sockets&) = delete;
-    ~sockets() {
-        close(client);
-        if (server >= 0) close(server);
-    }
-    void reset() {
-        const linger at_once{1, 0};
-        setsockopt(server, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-        close(std::exchange(server, -1));
-    }
-    int client = -1;
-    int server = -1;
-};
 
 /// forward is a BIO of an application's own, as libcurl's: it hands on to a socket, and counts.
 struct forward {

@@ -4,11 +4,9 @@
 #include "catch.hpp"
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
+#include "support/sockets.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 
@@ -138,23 +136,13 @@ TEST_CASE("client / the address that its socket is connected to -> proven by a c
         CAPTURE(right);
         const auto context = server_context(right ? by_address : the_cast().server);
         attach(*context, asking());
-        const int listening = socket(AF_INET, SOCK_STREAM, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        REQUIRE(bind(listening, reinterpret_cast<sockaddr*>(&address), size) == 0);
-        REQUIRE(listen(listening, 1) == 0);
-        REQUIRE(getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-        const int connected = socket(AF_INET, SOCK_STREAM, 0);
-        REQUIRE(connect(connected, reinterpret_cast<sockaddr*>(&address), size) == 0);
-        const int accepted = accept(listening, nullptr, nullptr);
-        for (const int each : {connected, accepted}) fcntl(each, F_SETFL, O_NONBLOCK);
+        const sockets between;
+        for (const int each : {between.client, between.server}) fcntl(each, F_SETFL, O_NONBLOCK);
         const auto client = client_that({"", trusted, {}, unmet::nothing}, agent_policy());
         const owned<SSL> theirs(SSL_new(context.get()));
         const owned<SSL> ours(SSL_new(client.get()));
-        SSL_set_fd(theirs.get(), accepted);
-        SSL_set_fd(ours.get(), connected);
+        SSL_set_fd(theirs.get(), between.server);
+        SSL_set_fd(ours.get(), between.client);
         SSL_set_accept_state(theirs.get());
         SSL_set_connect_state(ours.get());
         for (int i = 0; i < 1000; ++i) {
@@ -163,7 +151,6 @@ TEST_CASE("client / the address that its socket is connected to -> proven by a c
         }
         CHECK(seen(*theirs) == (right ? agent_seen : "empty"));
         CHECK(reqauth::client_outcome_of(*ours).unmet == (right ? unmet::nothing : unmet::other_name));
-        for (const int each : {listening, connected, accepted}) close(each);
     }
 }
 
