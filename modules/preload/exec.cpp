@@ -8,12 +8,14 @@
 
 #include <reqauth/error.hpp>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include <pthread.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -297,6 +299,28 @@ void begins(SSL_CTX* context) {
     }
 }
 
+/// write_failed finds the alert of a server that has refused and closed: the program reads no more.
+void write_failed(SSL* ssl, int result) {
+    using outcome = reqauth::client_outcome;
+    if (!here->client || SSL_get_error(ssl, result) != SSL_ERROR_SYSCALL) return;
+    const outcome before = reqauth::client_outcome_of(*ssl);
+    if (before.sent == outcome::answer::none || before.judged == outcome::verdict::refused) return;
+    const int error = errno;
+    const BIO* from = SSL_get_rbio(ssl);
+    // curl's own never blocks, and is there while curl is in a call.
+    if (from != nullptr && std::string_view(BIO_method_name(from)) == "OpenSSL CF BIO") {
+        char octet = 0;
+        ERR_set_mark();
+        static_cast<void>(SSL_peek(ssl, &octet, 1));
+        ERR_pop_to_mark();
+    }
+    try {
+        if (reqauth::last_outcome_of(*ssl).judged == outcome::verdict::refused) here->log.say_refused(*ssl);
+    } catch (const std::exception&) { // there is no memory to say it with
+    }
+    errno = error;
+}
+
 /// mark_of gives what marks an agent's session: null where it is no agent's.
 const own_mark* mark_of(const SSL_SESSION* session) {
     void* data = nullptr;
@@ -359,6 +383,7 @@ reqauth_exec_hooks hooks{.libssl = reinterpret_cast<const void*>(&SSL_CTX_set_ps
                          .set_cert_cb = set_cert_cb,
                          .set_ssl_cert_cb = set_ssl_cert_cb,
                          .set_verify = set_verify,
+                         .write_failed = write_failed,
                          .hides = nullptr,
                          .hides_session = hides_session,
                          .is_agents_session = is_agents_session,

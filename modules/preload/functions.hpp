@@ -3,11 +3,11 @@
 
 // The functions of OpenSSL in whose place the preloaded library's stand, and the ones that are really called.
 
-/// What attaches, and what keeps an agent's session what it is.
+/// What attaches, what keeps an agent's session what it is, and what fails where a server has refused and closed.
 #define REQAUTH_EXEC_TAKEN(one)                                                                                        \
     one(SSL_CTX_new) one(SSL_CTX_new_ex) one(SSL_new) one(SSL_CTX_set_cert_cb) one(SSL_set_cert_cb)                    \
         one(SSL_CTX_set_cert_verify_callback) one(SSL_SESSION_set1_id_context) one(SSL_SESSION_set1_ticket_appdata)    \
-            one(SSL_SESSION_get0_ticket_appdata)
+            one(SSL_SESSION_get0_ticket_appdata) one(SSL_write) one(SSL_write_ex)
 
 /// What tells of the peer's certificate: hidden.cpp. tests/modules/preload/libssl.functions has all that libssl exports.
 #define REQAUTH_EXEC_HIDDEN(one)                                                                                       \

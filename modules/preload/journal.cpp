@@ -87,6 +87,11 @@ void journal::say(const std::string& text) {
     if (error_.still()) put(error_.number, "reqauth-exec: " + (printable_name().text + (" " + text)));
 }
 
+void journal::say_refused(const SSL& ssl) {
+    const reqauth::explanation why = reqauth::explain(ssl);
+    say(quoted(common(ssl, "", "")["server_name"]) + ": " + why.cause + "; " + why.remedy);
+}
+
 void journal::log(std::string_view json) {
     if (path_.empty() || lost_) return;
     file now{number_, log_.device, log_.inode};

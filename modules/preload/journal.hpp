@@ -25,6 +25,9 @@ public:
     /// say writes a line for a person, whatever the settings.
     void say(const std::string& text);
 
+    /// say_refused tells of a refusal that the program does not read.
+    void say_refused(const SSL& ssl);
+
     /// note writes what came of a connection, or what changed about it.
     void note(const SSL& ssl, const reqauth::client_outcome& outcome);
     void note(const SSL& ssl, const reqauth::server_outcome& outcome, std::string_view alert_sent,

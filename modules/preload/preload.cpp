@@ -158,6 +158,13 @@ const void* mark_of(SSL_SESSION* session) {
     return there && hooks->is_agents_session(session) ? data : nullptr;
 }
 
+void look_after_write(SSL* ssl, int result, const target& by) {
+    const reqauth_exec_hooks* hooks = hooks_there();
+    if (within::any() || !by.known || hooks == nullptr) return;
+    const within guard;
+    hooks->write_failed(ssl, result);
+}
+
 void end();
 
 // Before the program's own code runs, and before it can change what a path means.
@@ -328,6 +335,22 @@ REQAUTH_EXPORT int SSL_SESSION_get0_ticket_appdata(SSL_SESSION* session, void** 
         *size -= mark_octets;
         *data = *size > 0 ? static_cast<char*>(*data) + mark_octets : nullptr;
     }
+    return done;
+}
+
+REQAUTH_EXPORT int SSL_write(SSL* ssl, const void* data, int size) {
+    const target found = find(function::SSL_write, CALLER);
+    if (found.real == nullptr) return -1;
+    const int written = as(&SSL_write, found)(ssl, data, size);
+    if (written <= 0 && size > 0) look_after_write(ssl, written, found);
+    return written;
+}
+
+REQAUTH_EXPORT int SSL_write_ex(SSL* ssl, const void* data, std::size_t size, std::size_t* written) {
+    const target found = find(function::SSL_write_ex, CALLER);
+    if (found.real == nullptr) return 0;
+    const int done = as(&SSL_write_ex, found)(ssl, data, size, written);
+    if (done <= 0) look_after_write(ssl, done, found);
     return done;
 }
 

@@ -4,6 +4,7 @@
 The server has to name no CAs, so that it is shown the certificate.
 """
 import functools
+import json
 import os
 import re
 
@@ -13,12 +14,18 @@ from running import CLIENT, built, own, path, run, two_openssls
 
 VISITS = 40
 CRAWL = built('examples/reqauth-crawl')
+EXEC = built('modules/preload/reqauth-exec')
 FILES = [path('servers.pem'), path('impostor.pem'), path('impostor.key')]
 IDENTITY = ['--ca', FILES[0], *own('impostor'), '--json']
+VISIT = 'import ssl, sys, urllib.request as u; u.urlopen(sys.argv[2], context=ssl.create_default_context(cafile=sys.argv[1]))'
 PROGRAMS = {
     'reqauth-client': lambda port: [CLIENT, '--connect', f'localhost:{port}', *IDENTITY],
     'reqauth-client --get': lambda port: [CLIENT, '--connect', f'localhost:{port}', *IDENTITY, '--get', '/'],
     'reqauth-crawl': lambda port: [CRAWL, *IDENTITY, '--retries', '0', f'https://localhost:{port}/'],
+    'reqauth-exec curl': lambda port: [EXEC, *own('impostor'), '--log', path('refused.log'), '--',
+                                       '/usr/bin/curl', '-sS', '--cacert', FILES[0], f'https://localhost:{port}/'],
+    'reqauth-exec python': lambda port: [EXEC, *own('impostor'), '--log', path('refused.log'), '--',
+                                         '/usr/bin/python3', '-c', VISIT, FILES[0], f'https://localhost:{port}/'],
     'openssl-blocking': lambda port: [*FILES, 'localhost', port, 1],
     'openssl-poll': lambda port: [*FILES, 'localhost', port, 1],
     'boost-asio-client': lambda port: [*FILES, 'localhost', port, 1],
@@ -58,7 +65,13 @@ def notices(name, port):
     command = [str(each) for each in PROGRAMS[name](port)]
     if not name.startswith('reqauth-'):
         return run(there(name), *command).status == 3
+    if name.startswith('reqauth-exec') and os.path.exists(log := path('refused.log')):
+        os.remove(log)
     ran = run(there(command[0]), *command[1:])
+    if name.startswith('reqauth-exec'):
+        with open(path('refused.log')) as lines:
+            last = json.loads(lines.readlines()[-1])
+        return (last['judged'], last['alert_received']) == ('refused', 'unknown_ca')
     if name == 'reqauth-crawl':
         return ran.line['hosts'][0]['refused'] == 'unknown_ca'
     return ran.status == 1 and (ran.line['judged'], ran.line['alert_received']) == ('refused', 'unknown_ca')
