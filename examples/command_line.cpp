@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "command_line.hpp"
 
+#include "settings/command_line.hpp"
+
 #include <algorithm>
 
 std::optional<int> parse(CLI::App& app, int argc, char** argv) {
@@ -10,10 +12,8 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv) {
     } catch (const CLI::CallForHelp&) {
         std::fputs(app.help().c_str(), stdout);
         return 0;
-    } catch (const CLI::ExtrasError&) {
-        throw usage_error(app.remaining().front() + " is not expected (--help lists the options)");
     } catch (const CLI::ParseError& error) {
-        throw usage_error(std::string(error.what()) + " (--help lists the options)");
+        throw usage_error(reqauth_settings::wrong_usage(app, error) + " (--help lists the options)");
     }
 }
 

@@ -29,4 +29,15 @@ inline CLI::Option* option(CLI::App& app, settings& all, std::size_t row) {
                                                               : "{" + takes(row) + "}");
 }
 
+/// wrong_usage says what CLI11 found wrong with a command line, in our words where its own do not help.
+inline std::string wrong_usage(const CLI::App& app, const CLI::ParseError& error) {
+    // One that is misspelled can be the one that is required.
+    for (const std::string& word : app.remaining())
+        if (word.front() == '-' && word != "--") return word + " is not expected";
+    if (!app.remaining().empty()) return app.remaining().front() + " is not expected";
+    const std::string what = error.what();
+    if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) == nullptr) return what;
+    return what.substr(0, what.find(':')) + " has no value, or one too many";
+}
+
 } // namespace reqauth_settings

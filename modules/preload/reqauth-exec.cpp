@@ -84,7 +84,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
         std::fputs(app.help().c_str(), stdout);
         return std::nullopt;
     } catch (const CLI::ParseError& wrong) {
-        throw usage_error(std::string(wrong.what()) + "; see reqauth-exec --help, and put the program after --");
+        throw usage_error(reqauth_settings::wrong_usage(app, wrong) + "; see reqauth-exec --help, and put the program after --");
     }
     if (arguments.end() - end < 2)
         throw usage_error("no program is given: reqauth-exec --cert FILE --key FILE -- PROGRAM ARGUMENTS");
