@@ -176,8 +176,15 @@ std::string hosts::of(const host& each, const std::string& warning) {
 
 std::vector<std::string> hosts::warnings() const {
     std::vector<std::string> lines;
-    for (const host& each : all_)
+    for (const host& each : all_) {
         for (const std::string& line : each.attached.warnings) lines.push_back(of(each, line));
+        const X509* own = SSL_CTX_get0_certificate(each.context.get());
+        if (const int when = X509_cmp_timeframe(nullptr, X509_get0_notBefore(own), X509_get0_notAfter(own)); when != 0)
+            lines.push_back(
+                (each.name.empty() ? "--cert" : "--vhost " + each.name) + ": the server's own certificate " +
+                (when > 0 ? "has expired: renew it" : "is not valid yet: wait, or look at this machine's clock") +
+                "; until then clients that verify it do not connect");
+    }
     return lines;
 }
 

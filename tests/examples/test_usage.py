@@ -293,6 +293,12 @@ WARNINGS = [
 ]
 
 
+def test_own_certificate_has_expired(files):
+    server = Server(*AGENTS, certificate='expired').end()
+    assert server.errors.decode() == ('reqauth-server: warning: --cert: the server\'s own certificate has expired: renew it; '
+                                      'until then clients that verify it do not connect\n')
+
+
 @pytest.mark.parametrize('options, words', [(options, words) for options, *words in WARNINGS])
 def test_warning(files, options, words):
     server = Server(*options).end()
