@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Access tokens that are bound to a client certificate (RFC 8705, section 3), at the resource server. The
-// certificate may be one that the server asked for because of the flag: one host name serves browsers and bound
-// clients then (MTLS-6).
+// Client certificates in OAuth (RFC 8705): access tokens that are bound to one, at the resource server (section 3), and
+// clients that authenticate with one, at the authorization server (section 2). The certificate may be one that the
+// server asked for because of the flag: one host name serves browsers and such clients then (MTLS-6).
 //
 // The library verifies no token. Give it claims whose signature, issuer, audience and time your JWT library has
 // verified, or what an introspection endpoint has answered.
@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -122,12 +123,12 @@ public:
     /// that may use `ssl`.
     [[nodiscard]] static client_certificate of(const SSL& ssl);
     /// of a peer: the flagged peer's, or none.
-    [[nodiscard]] static client_certificate of(const peer& who) noexcept;
+    [[nodiscard]] static client_certificate of(const peer& who);
 
     /// after_handshake is the same as `of`, where the application vouches that this very request came after the
     /// handshake had ended. Without it, nothing on a connection that accepted early data serves a binding.
     [[nodiscard]] static client_certificate after_handshake(const SSL& ssl);
-    [[nodiscard]] static client_certificate after_handshake(const peer& who) noexcept;
+    [[nodiscard]] static client_certificate after_handshake(const peer& who);
 
     /// forwarded takes the certificate out of a request's Client-Cert fields (RFC 9440), each field line one value.
     /// None: the proxy's client has none. More than one, or one that is no certificate: none either. On the hop's
@@ -139,9 +140,18 @@ private:
     friend struct detail::access;
     client_certificate() = default;
     std::optional<thumbprint> leaf_;
+    std::shared_ptr<const X509> certificate_; ///< where there is a leaf
     source source_ = source::flagged;
     std::optional<reason> none_because_; // where there is no leaf, and the flag has to do with it
     bool early_ = false;
+};
+
+/// served says by whose certificates a server serves (RCA-14, MTLS-6). A token says what its bearer may do; the
+/// certificate shows only that it is he.
+struct served {
+    bool by_flagged = true;
+    bool by_own = false;
+    bool by_forwarded = false;
 };
 
 /// unbound_tokens is what becomes of tokens that are not bound to a certificate. There is no default: to accept them
@@ -149,17 +159,11 @@ private:
 enum class unbound_tokens { refuse, accept };
 
 /// policy is how a resource server judges. Never changes while it is in use by several threads.
-class REQAUTH_EXPORT policy {
+class REQAUTH_EXPORT policy : public served {
 public:
     /// `realm` stands in WWW-Authenticate unless it is empty. Throws error{contradiction} where it is not printable
     /// ASCII.
     explicit policy(unbound_tokens unbound, std::string realm = {});
-
-    /// By whose certificates tokens are served (RCA-14, MTLS-6). The token says what its bearer may do; the
-    /// certificate shows only that it is he.
-    bool by_flagged = true;
-    bool by_own = false;
-    bool by_forwarded = false;
 
     /// missing_is_invalid_request answers a bound token without a certificate 400 invalid_request, and not 401
     /// invalid_token (MTLS-4).
@@ -187,7 +191,7 @@ struct decision {
     std::string_view error;
     /// What the client's developer should know and do, in the characters that error_description may have. It is one
     /// of the library's own texts: nothing of the request or the token stands in it.
-    std::string_view description;
+    std::string description;
     /// The value of WWW-Authenticate; empty where it does not belong into the answer.
     std::string www_authenticate;
     /// The thumbprint of the token's DPoP key, where it has one.
@@ -203,5 +207,61 @@ struct decision {
 [[nodiscard]] REQAUTH_EXPORT decision check_binding(const client_certificate& certificate, const token_claims& claims,
                                                     const policy& how);
 [[nodiscard]] REQAUTH_EXPORT decision check_binding(const peer& who, const token_claims& claims, const policy& how);
+
+/// registered_client is what an authorization server knows of a client that authenticates with a certificate (MTLS-8).
+class REQAUTH_EXPORT registered_client {
+public:
+    /// from_metadata reads the client's metadata (RFC 7591) as JSON, by its member token_endpoint_auth_method.
+    ///
+    /// tls_client_auth: one of tls_client_auth_subject_dn (as RFC 4514 writes it), tls_client_auth_san_dns, _uri, _ip and
+    /// _email, and no second (RFC 8705, section 2.1.2). self_signed_tls_client_auth: jwks with the certificates in x5c
+    /// (section 2.2.2); what jwks_uri leads to has to be put there first.
+    ///
+    /// Throws error{malformed} or error{contradiction}, which name the member and what to do. `jwks` is at most 1 MiB.
+    [[nodiscard]] static registered_client from_metadata(std::string_view json);
+
+private:
+    friend struct detail::access;
+    struct known;
+    registered_client() = default;
+    std::shared_ptr<const known> known_;
+};
+
+/// client_cause says why a client is authenticated, or is not. It is for logs.
+enum class client_cause {
+    authenticated,
+    missing_certificate, ///< there is none; client_decision::certificate says why
+    wrong_outcome,       ///< there is one, from a source that the server does not serve by
+    too_early,           ///< the request came, or may have come, in early data (TLS-4)
+    other_subject,       ///< its subject is another one
+    other_alt_name,      ///< it has not the registered subjectAltName
+    not_registered,      ///< it is none of those in the client's JWKS
+};
+
+/// to_string gives the enumerator's name.
+[[nodiscard]] REQAUTH_EXPORT std::string_view to_string(client_cause why) noexcept;
+
+/// client_decision is what authenticate_client came to.
+struct client_decision {
+    client_cause why = client_cause::missing_certificate;
+    /// 200 where it is authenticated, 401, and 425 with no body where it is too early.
+    int status = 401;
+    /// What the client's developer should know and do: one of the library's own texts.
+    std::string description;
+    /// The JSON of the answer: invalid_client and the description (RFC 6749, section 5.2). Send it with Content-Type:
+    /// application/json and Cache-Control: no-store.
+    std::string body;
+    /// Why there is no certificate, where that is the cause and the flag has to do with it.
+    std::optional<reason> certificate;
+
+    [[nodiscard]] bool authenticated() const noexcept { return why == client_cause::authenticated; }
+};
+
+/// authenticate_client says whether a request of the token endpoint is that client's. Look the client up by the request's
+/// client_id, which every such request has (RFC 8705, section 2), and never by the certificate. Throws std::bad_alloc alone.
+/// Any thread.
+[[nodiscard]] REQAUTH_EXPORT client_decision authenticate_client(const client_certificate& certificate,
+                                                                 const registered_client& client,
+                                                                 const served& how = {});
 
 } // namespace reqauth::oauth

@@ -34,16 +34,23 @@ x509_handle certificate_in(std::span<const std::uint8_t> der) {
     return same ? std::move(read) : nullptr;
 }
 
+std::shared_ptr<const X509> held(X509& certificate) { return reqauth::detail::reference(&certificate); }
+
+struct leaf {
+    std::shared_ptr<const X509> certificate;
+    thumbprint its;
+};
+
 /// own_certificate is the leaf that the application's own client authentication verified on this connection, or on the
 /// one that it resumed. Never an agent's, whatever the verify result is.
 //= MTLS-2
 //= SEC-8
-std::optional<thumbprint> own_certificate(const SSL& ssl) {
+std::optional<leaf> own_certificate(const SSL& ssl) {
     if (SSL_is_server(&ssl) != 1 || SSL_is_init_finished(&ssl) != 1 || is_of_agent(ssl)) return std::nullopt;
-    const X509* leaf = SSL_get0_peer_certificate(&ssl);
-    if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return std::nullopt;
+    X509* own = SSL_get0_peer_certificate(&ssl);
+    if (own == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return std::nullopt;
     try {
-        return reqauth::detail::sha256(*leaf);
+        return leaf{held(*own), reqauth::detail::sha256(*own)};
     } catch (const error&) {
         return std::nullopt; // what cannot be digested is no certificate of anybody
     }
@@ -53,15 +60,16 @@ client_certificate found(const SSL& ssl, bool early_counts) {
     const peer who = peer_of(ssl);
     const auto own = std::holds_alternative<other_peer>(who) ? own_certificate(ssl) : std::nullopt;
     if (own)
-        return access::some(source::own, *own,
+        return access::some(source::own, own->certificate, own->its,
                             early_counts && SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED);
     return early_counts ? client_certificate::of(who) : client_certificate::after_handshake(who);
 }
 
-client_certificate found(const peer& who, bool early_counts) noexcept {
+client_certificate found(const peer& who, bool early_counts) {
     const auto* agent = std::get_if<flagged_peer>(&who);
     if (agent == nullptr) return access::none(std::get<other_peer>(who).why);
-    return access::some(source::flagged, agent->thumbprint(), early_counts && agent->from_early_data());
+    return access::some(source::flagged, held(agent->certificate()), agent->thumbprint(),
+                        early_counts && agent->from_early_data());
 }
 
 } // namespace
@@ -80,13 +88,13 @@ std::string x5t_s256(std::span<const std::uint8_t> der) {
 }
 
 client_certificate client_certificate::of(const SSL& ssl) { return found(ssl, true); }
-client_certificate client_certificate::of(const peer& who) noexcept { return found(who, true); }
+client_certificate client_certificate::of(const peer& who) { return found(who, true); }
 client_certificate client_certificate::after_handshake(const SSL& ssl) { return found(ssl, false); }
-client_certificate client_certificate::after_handshake(const peer& who) noexcept { return found(who, false); }
+client_certificate client_certificate::after_handshake(const peer& who) { return found(who, false); }
 
 std::optional<trusted_hop> trusted_hop::by_certificate(const SSL& connection, std::span<const thumbprint> proxies) {
     const auto own = own_certificate(connection);
-    if (!own || std::ranges::find(proxies, *own) == proxies.end()) return std::nullopt;
+    if (!own || std::ranges::find(proxies, own->its) == proxies.end()) return std::nullopt;
     //= TLS-4
     if (SSL_get_early_data_status(&connection) == SSL_EARLY_DATA_ACCEPTED) return std::nullopt;
     return trusted_hop();
@@ -102,10 +110,11 @@ client_certificate client_certificate::forwarded(const trusted_hop&, std::span<c
     const auto der = value.empty() ? std::nullopt : reqauth::detail::padded(value);
     if (!der) return none;
     ERR_set_mark();
-    const x509_handle certificate = certificate_in(*der);
+    x509_handle certificate = certificate_in(*der);
     ERR_pop_to_mark();
     if (certificate == nullptr) return none;
-    return access::some(source::forwarded, reqauth::detail::sha256(*certificate), false);
+    const thumbprint its = reqauth::detail::sha256(*certificate);
+    return access::some(source::forwarded, std::move(certificate), its, false);
 }
 
 decision check_binding(const client_certificate& certificate, const token_claims& claims, const policy& how) {

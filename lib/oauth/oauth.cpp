@@ -73,44 +73,16 @@ token_claims claims_of(std::string_view json, bool introspection) {
     return out;
 }
 
-constexpr std::string_view missing_text(const std::optional<reason>& because, const policy& how) noexcept {
-    if (!because || !how.by_flagged)
-        return "the token is bound to a client certificate, and this connection shows none: present the certificate "
-               "that the token was issued to";
-    switch (*because) {
-    case reason::not_offered:
-        return "the token is bound to a client certificate, and this connection has none: the client did not offer the "
-               "TLS flag request_client_auth, so the server did not ask; connect with TLS 1.3, offer the flag, and "
-               "present the certificate that the token was issued to, which must not have expired";
-    case reason::ignored:
-        return "the token is bound to a client certificate, and this connection has none: the client offered the TLS "
-               "flag request_client_auth, and the server passed it over for this connection; check the host name, and "
-               "ask the operator of the server";
-    case reason::empty:
-        return "the token is bound to a client certificate, and this connection has none: the client offered the TLS "
-               "flag request_client_auth, was asked, and sent no certificate; present the one that the token was "
-               "issued to, with its intermediate certificates: a client keeps it back where the server names none of "
-               "its CAs, or has not proven its name";
-    case reason::invalid:
-        return "the token is bound to a client certificate, and the one that the client sent did not verify: send "
-               "its intermediate certificates too, and use one of a CA that the server trusts, which is valid and not "
-               "revoked";
-    case reason::not_witnessed:
-    case reason::not_vouched:
-    case reason::handshake_unfinished: break;
-    }
-    return "the token is bound to a client certificate, and nothing vouches for one on this connection: connect anew, "
-           "without resuming a session, and present the certificate that the token was issued to";
-}
-
 /// description_of has the characters of RFC 6750's error_description alone: no " and no \.
-constexpr std::string_view description_of(cause why, const std::optional<reason>& because, const policy& how) noexcept {
+std::string description_of(cause why, const std::optional<reason>& because, const policy& how) {
     switch (why) {
     case cause::bound:
     case cause::unbound_accepted: return "";
     case cause::proof_left:
         return "the token is bound to a DPoP key too: send a DPoP proof made with it, to a server that takes them";
-    case cause::missing_certificate: return missing_text(because, how);
+    case cause::missing_certificate:
+        return "the token is bound to the client certificate that it was issued to, and " +
+               std::string(detail::why_none(because, how));
     case cause::mismatch:
         return "the token is bound to another certificate than that of this connection: connect with the certificate "
                "that the token was issued to, or get a token for this one";
@@ -165,16 +137,6 @@ std::string challenge(const policy& how, std::string_view error, std::string_vie
     return value.append("error=\"").append(error).append("\", error_description=\"").append(description).append("\"");
 }
 
-bool serves(client_certificate::source from, const policy& how) noexcept {
-    using source = client_certificate::source;
-    switch (from) {
-    case source::flagged: return how.by_flagged;
-    case source::own: return how.by_own;
-    case source::forwarded: return how.by_forwarded;
-    }
-    return false;
-}
-
 cause judge(const client_certificate& shown, const token_claims& claims, const policy& how, bool equal) noexcept {
     if (access::fault(claims)) return *access::fault(claims);
     const bool proof = !access::jkt(claims).empty();
@@ -189,7 +151,7 @@ cause judge(const client_certificate& shown, const token_claims& claims, const p
     if (!access::leaf(shown)) return cause::missing_certificate;
     //= RCA-14
     //= MTLS-6
-    if (!serves(access::from(shown), how)) return cause::wrong_outcome;
+    if (!detail::serves(access::from(shown), how)) return cause::wrong_outcome;
     //= MTLS-3
     if (!equal) return cause::mismatch;
     return proof ? cause::proof_left : cause::bound;
@@ -198,6 +160,43 @@ cause judge(const client_certificate& shown, const token_claims& claims, const p
 } // namespace
 
 namespace detail {
+
+std::string_view why_none(const std::optional<reason>& because, const served& how) noexcept {
+    if (!because || !how.by_flagged) return "this connection shows none: present that certificate";
+    switch (*because) {
+    case reason::not_offered:
+        return "this connection has none: the client did not offer the TLS flag request_client_auth, so the server did "
+               "not ask; connect with TLS 1.3, offer the flag, and present that certificate, which must not have "
+               "expired";
+    case reason::ignored:
+        return "this connection has none: the client offered the TLS flag request_client_auth, and the server passed "
+               "it "
+               "over for this connection; check the host name, and ask the operator of the server";
+    case reason::empty:
+        return "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent no "
+               "certificate; present it with its intermediate certificates: a client keeps it back where the server "
+               "names none of its CAs, or has not proven its name";
+    case reason::invalid:
+        return "the one that the client sent did not verify: send its intermediate certificates too, and use one of a "
+               "CA "
+               "that the server trusts, which is valid and not revoked";
+    case reason::not_witnessed:
+    case reason::not_vouched:
+    case reason::handshake_unfinished: break;
+    }
+    return "nothing vouches for one on this connection: connect anew, without resuming a session, and present that "
+           "certificate";
+}
+
+bool serves(client_certificate::source from, const served& how) noexcept {
+    using source = client_certificate::source;
+    switch (from) {
+    case source::flagged: return how.by_flagged;
+    case source::own: return how.by_own;
+    case source::forwarded: return how.by_forwarded;
+    }
+    return false;
+}
 
 decision decide(const client_certificate& shown, const token_claims& claims, const policy& how, bool equal) {
     decision out;

@@ -166,10 +166,10 @@ def refused(answer, status, error, says):
     assert answer.json == {'error': error, 'error_description': says}
 
 
-BOUND = 'the token is bound to a client certificate, and '
+BOUND = 'the token is bound to the client certificate that it was issued to, and '
 NOT_OFFERED = (BOUND + 'this connection has none: the client did not offer the TLS flag request_client_auth, so the server did not '
-               'ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was issued to, which must not have expired')
-NOT_FORWARDED = BOUND + 'this connection shows none: present the certificate that the token was issued to'
+               'ask; connect with TLS 1.3, offer the flag, and present that certificate, which must not have expired')
+NOT_FORWARDED = BOUND + 'this connection shows none: present that certificate'
 MISMATCH = ('the token is bound to another certificate than that of this connection: connect with the certificate that the token '
             'was issued to, or get a token for this one')
 UNBOUND = ('the token is not bound to a client certificate, and has to be: get one from the authorization server over a '

@@ -49,12 +49,13 @@ TEST_CASE("oauth.md / judge, answer -> an agent's token is taken, a browser gets
     REQUIRE(other.shake());
     CHECK(oauth_guide::answer(*both.server.ssl, claims_for(agent())) == "200");
     CHECK(oauth_guide::judge(*both.server.ssl, claims_for(the_cast().other_agent)).why == cause::mismatch);
-    CHECK(oauth_guide::answer(*other.server.ssl, claims_for(agent())) ==
-          "401\r\nWWW-Authenticate: Bearer realm=\"shop\", error=\"invalid_token\", error_description=\"the token is "
-          "bound "
-          "to a client certificate, and this connection has none: the client did not offer the TLS flag "
-          "request_client_auth, so the server did not ask; connect with TLS 1.3, offer the flag, and present the "
-          "certificate that the token was issued to, which must not have expired\"");
+    CHECK(
+        oauth_guide::answer(*other.server.ssl, claims_for(agent())) ==
+        "401\r\nWWW-Authenticate: Bearer realm=\"shop\", error=\"invalid_token\", error_description=\"the token is "
+        "bound to the client certificate that it was issued to, and this connection has none: the client did not offer "
+        "the TLS flag request_client_auth, so the server did not ask; connect with TLS 1.3, offer the flag, and "
+        "present "
+        "that certificate, which must not have expired\"");
     CHECK(oauth_guide::judge(*both.server.ssl, "{}").why == cause::unbound);
     const auto who = reqauth::peer_of(*both.server.ssl);
     CHECK("{\"sub\":\"a\",\"cnf\":" + oauth_guide::confirmation_for(std::get<reqauth::flagged_peer>(who)) + "}" ==

@@ -138,19 +138,20 @@ TEST_CASE(
     "[unit][MTLS-4]") {
     using reqauth::reason;
     const oauth::policy how(unbound_tokens::refuse);
-    const std::string start = "401 Bearer error=\"invalid_token\", error_description=\"the token is bound to a client "
-                              "certificate, and ";
+    const std::string start =
+        "401 Bearer error=\"invalid_token\", error_description=\"the token is bound to the client "
+        "certificate that it was issued to, and ";
     CHECK(missing(reason::not_offered, how) ==
           start + "this connection has none: the client did not offer the TLS flag request_client_auth, so the server "
-                  "did not ask; connect with TLS 1.3, offer the flag, and present the certificate that the token was "
-                  "issued to, which must not have expired\"");
+                  "did not ask; connect with TLS 1.3, offer the flag, and present that certificate, which must not "
+                  "have expired\"");
     CHECK(missing(reason::ignored, how) ==
           start +
               "this connection has none: the client offered the TLS flag request_client_auth, and the server passed "
               "it over for this connection; check the host name, and ask the operator of the server\"");
     CHECK(missing(reason::empty, how) ==
           start + "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent "
-                  "no certificate; present the one that the token was issued to, with its intermediate certificates: a "
+                  "no certificate; present it with its intermediate certificates: a "
                   "client keeps it back where the server names none of its CAs, or has not proven its name\"");
     CHECK(missing(reason::invalid, how) ==
           start + "the one that the client sent did not verify: send its intermediate certificates too, and use one "
@@ -159,14 +160,13 @@ TEST_CASE(
         CHECK(missing(why, how) ==
               start +
                   "nothing vouches for one on this connection: connect anew, without resuming a session, and present "
-                  "the certificate that the token was issued to\"");
+                  "that certificate\"");
 
     // Where the flag would not help, it is not spoken of.
     oauth::policy own(unbound_tokens::refuse);
     own.by_flagged = false;
     own.by_own = true;
-    CHECK(missing(reason::not_offered, own) ==
-          start + "this connection shows none: present the certificate that the token was issued to\"");
+    CHECK(missing(reason::not_offered, own) == start + "this connection shows none: present that certificate\"");
 }
 
 TEST_CASE("oauth / check_binding / no certificate, missing_is_invalid_request -> 400 invalid_request",
@@ -174,9 +174,10 @@ TEST_CASE("oauth / check_binding / no certificate, missing_is_invalid_request ->
     oauth::policy how(unbound_tokens::refuse);
     how.missing_is_invalid_request = true;
     CHECK(missing(reqauth::reason::empty, how) ==
-          "400 Bearer error=\"invalid_request\", error_description=\"the token is bound to a client certificate, and "
+          "400 Bearer error=\"invalid_request\", error_description=\"the token is bound to the client certificate that "
+          "it was issued to, and "
           "this connection has none: the client offered the TLS flag request_client_auth, was asked, and sent no "
-          "certificate; present the one that the token was issued to, with its intermediate certificates: a client "
+          "certificate; present it with its intermediate certificates: a client "
           "keeps it back where the server names none of its CAs, or has not proven its name\"");
     // And nothing else is.
     how.by_forwarded = true;
