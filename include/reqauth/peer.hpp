@@ -139,6 +139,33 @@ struct presented_certificate {
 /// flagged_peer's. Call it in a thread that may use `ssl`. Throws std::bad_alloc.
 [[nodiscard]] REQAUTH_EXPORT std::optional<presented_certificate> presented_of(const SSL& ssl);
 
+/// unvouched_client is a client whose certificate nobody vouches for, and that has its private key: its CertificateVerify on
+/// this very connection held (MTLS-7). It is no flagged_peer, and nothing that the certificate says is known to be so. It is
+/// good for one thing: to be compared, whole, with a certificate that is known already. Only unvouched_of makes one.
+///
+/// Cheap to copy; holds its own reference and outlives the SSL. Any thread may use it.
+class REQAUTH_EXPORT unvouched_client {
+public:
+    /// thumbprint is SHA-256 over the certificate's DER.
+    [[nodiscard]] const std::array<std::uint8_t, 32>& thumbprint() const noexcept { return thumbprint_; }
+    /// certificate is owned by this object and its copies: X509_up_ref it to keep it longer.
+    [[nodiscard]] X509& certificate() const noexcept { return *certificate_; }
+    /// from_early_data is as flagged_peer's.
+    [[nodiscard]] bool from_early_data() const noexcept { return early_; }
+
+private:
+    friend struct detail::peer_maker;
+    unvouched_client() = default;
+    std::array<std::uint8_t, 32> thumbprint_{};
+    std::shared_ptr<X509> certificate_;
+    bool early_ = false;
+};
+
+/// unvouched_of gives it for a server's connection whose policy takes such clients (client_auth::or_unvouched); nothing for
+/// every other one, a flagged_peer's and a resumed one too. For peer_of it is an other_peer{invalid}. Call it once the
+/// handshake has ended, in a thread that may use `ssl`. Throws std::bad_alloc.
+[[nodiscard]] REQAUTH_EXPORT std::optional<unvouched_client> unvouched_of(const SSL& ssl);
+
 /// refusal is a server's handshake that ended in a fatal alert.
 struct refusal {
     std::uint8_t alert = 0; ///< its number in RFC 8446, section 6

@@ -47,11 +47,23 @@ public:
         return copy;
     }
 
+    /// or_unvouched: a certificate that no anchor's issued leaves the client an unvouched_client in place of ending the
+    /// handshake (MTLS-7), if all else holds: it is in force and fit for its purpose, and no anchor and no CRL here has its
+    /// issuer's name. The CertificateRequest names no CAs then, whatever ca_names says. Such a client's sessions are not
+    /// resumed. With trust::nobody every client is one. Danger: what the certificate says, anybody can have written.
+    [[nodiscard]] client_auth or_unvouched() const {
+        client_auth copy = *this;
+        copy.all_.takes_unvouched = true;
+        return copy;
+    }
+
     [[nodiscard]] mode asks() const noexcept { return all_.asks; }
     [[nodiscard]] const std::optional<trust>& agents() const noexcept { return all_.agents; }
     [[nodiscard]] bool lets_invalid_pass() const noexcept { return all_.lets_invalid_pass; }
+    [[nodiscard]] bool takes_unvouched() const noexcept { return all_.takes_unvouched; }
 
-    /// check throws error{contradiction} where both `require` and invalid_is_anonymous are said. So does attach.
+    /// check throws error{contradiction} where both `require` and invalid_is_anonymous are said, or trust::nobody without
+    /// or_unvouched. So does attach.
     void check() const;
 
     /// settings are all of the above, as data.
@@ -59,6 +71,7 @@ public:
         mode asks;
         std::optional<trust> agents;
         bool lets_invalid_pass = false;
+        bool takes_unvouched = false;
     };
     [[nodiscard]] const settings& all() const noexcept { return all_; }
 

@@ -72,6 +72,9 @@ public:
     /// flag that trust has no setting for, or CRL_CHECK without a CRL; error{openssl}.
     [[nodiscard]] static trust from_store(X509_STORE& store);
 
+    /// nobody has no anchor: no certificate verifies. For client_auth::or_unvouched.
+    [[nodiscard]] static trust nobody();
+
     /// with_crls adds the CRLs of a PEM text; from then on revocation is checked. A certificate that a CRL
     /// of its issuer names is refused, the leaf's and those of CAs between it and the anchor. The leaf's
     /// issuer must have a CRL here, and every CRL that is used must be in force: otherwise the client is

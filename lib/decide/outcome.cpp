@@ -33,6 +33,12 @@ std::optional<reason> conclude(const server_facts* facts, const findings& now) n
     return std::nullopt;
 }
 
+//= MTLS-7
+bool is_unvouched(const server_facts* facts, const findings& now) noexcept {
+    return conclude(facts, now) == reason::invalid && !now.resumed && now.certificate && facts->witness.unvouched &&
+           facts->witness.leaf == now.leaf;
+}
+
 server_outcome progress(const server_facts* facts, const findings& now) noexcept {
     using answer = server_outcome::answer;
     server_outcome out;

@@ -24,6 +24,9 @@ struct findings {
 /// where none was recorded.
 [[nodiscard]] std::optional<reason> conclude(const server_facts* facts, const findings& now) noexcept;
 
+/// is_unvouched says that it is an unvouched_client's.
+[[nodiscard]] bool is_unvouched(const server_facts* facts, const findings& now) noexcept;
+
 /// progress gives server_outcome, which authenticates nobody.
 [[nodiscard]] server_outcome progress(const server_facts* facts, const findings& now) noexcept;
 

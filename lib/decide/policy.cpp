@@ -10,6 +10,9 @@ void client_auth::check() const {
         throw error(errc::contradiction,
                     "a client without a certificate would be refused, and one with a bad certificate let in",
                     "require a certificate, or let bad ones pass: take one of the two out");
+    if (agents() && agents()->size() == 0 && !takes_unvouched())
+        throw error(errc::contradiction, "a certificate is asked for, and none could verify: there is no trust anchor",
+                    "name the agents' CAs, or take certificates that nobody vouches for");
 }
 
 namespace detail {

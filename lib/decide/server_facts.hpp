@@ -28,10 +28,11 @@ struct heard {
 
 /// witnessed is what the library's own verify callback saw of the client's certificate (SEC-1).
 struct witnessed {
-    bool held = false;    ///< the verification came to its end, under the outcome's own terms
-    bool failed = false;  ///< an ok = 0: the chain is not verified
-    int error = 0;        ///< the first verify error
-    sha256_digest leaf{}; ///< of the leaf that it held for
+    bool held = false;      ///< the verification came to its end, under the outcome's own terms
+    bool failed = false;    ///< an ok = 0: the chain is not verified
+    int error = 0;          ///< the first verify error
+    bool unvouched = false; ///< all that is wrong is that nobody vouches for the leaf, and the policy takes such
+    sha256_digest leaf{};   ///< of the leaf that this is about
 };
 
 /// server_facts are those of one handshake.

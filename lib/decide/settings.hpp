@@ -12,7 +12,8 @@ namespace reqauth::detail {
 
 template <> inline constexpr auto description<client_auth::settings> = described<client_auth::settings>(
     setting("asks", &client_auth::settings::asks), setting("agents", &client_auth::settings::agents),
-    setting("lets_invalid_pass", &client_auth::settings::lets_invalid_pass));
+    setting("lets_invalid_pass", &client_auth::settings::lets_invalid_pass),
+    setting("takes_unvouched", &client_auth::settings::takes_unvouched));
 
 template <> inline constexpr auto description<server_policy> = described<server_policy>(
     setting("when_offered", &server_policy::when_offered), setting("ca_names", &server_policy::ca_names),

@@ -21,6 +21,7 @@ CREDENTIAL = "lib/openssl/client/credential.cpp"
 ANSWERS = "lib/oauth/oauth.cpp"
 CLAIMS = "lib/oauth/claims.cpp"
 BINDING = "lib/oauth/binding.cpp"
+CLIENTS = "lib/oauth/client.cpp"
 STANDING = "modules/standing.hpp"
 
 BREAKS = [
@@ -219,7 +220,7 @@ BREAKS = [
         (WITNESS, "//= SEC-8\n                X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);",
          "X509_STORE_CTX_set_error(verification, by->record.now.decided_by->policy->verify_result_ok ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION);"),
         (WITNESS, "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION) fail(*by, result, verification);",
-         "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) fail(*by, result);"),
+         "if (by->seen.held && result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) fail(*by, result, verification);"),
         (WITNESS, "if (result == X509_V_OK) SSL_set_verify_result(by->ssl, X509_V_ERR_APPLICATION_VERIFICATION);", ""),
         (ENDING, "result != X509_V_ERR_APPLICATION_VERIFICATION) {", "result != X509_V_ERR_APPLICATION_VERIFICATION && result != X509_V_OK) {"),
     ]),
@@ -227,7 +228,8 @@ BREAKS = [
         ("lib/wire/rules.cpp", "? violation::acknowledged_unoffered : violation::none", "? violation::none : violation::none"),
     ]),
     ("what an earlier ClientHello with the same Random had found counts", [
-        (HELLO, "early->client_random == said.client_random && early->flags == flags && early->server_name == name;",
+        (HELLO, "early->client_random == said.client_random &&\n                           early->octets == BIO_number_read(SSL_get_rbio(ssl)) && early->flags == flags &&\n"
+                "                           early->server_name == name;",
          "early->client_random == said.client_random;"),
     ]),
     ("a client shows its identity to a request without the flag", [
@@ -249,7 +251,7 @@ BREAKS = [
         (CREDENTIAL, "loaded->key_digest = key_digest(*certified);", "loaded->key_digest = loaded->thumbprint;"),
         (CLIENT, "return side.had(key_digest(*shown));",
          "return certificate != nullptr ? side.had(sha256(*certificate)) : side.had(key_digest(*shown));"),
-        (CLIENT, '#include "no_prompt.hpp"', '#include "no_prompt.hpp"\n#include "pem.hpp"'),
+        (CLIENT, '#include "no_prompt.hpp"', '#include "no_prompt.hpp"\n#include "../base/pem.hpp"'),
     ]),
     ("a key is compared as it is encoded", [
         (CREDENTIAL, "if (EVP_PKEY_is_a(&key, \"EC\") == 1 || EVP_PKEY_is_a(&key, \"SM2\") == 1)",
@@ -393,20 +395,49 @@ BREAKS = [
         (ANSWERS, "    if (!equal) return cause::mismatch;", "    if (!equal && access::leaf(shown)) return cause::mismatch;"),
     ]),
     ("a bound token is served by certificates of any outcome", [
-        (ANSWERS, "if (!serves(access::from(shown), how)) return", "if (!serves(access::from(shown), how) && !equal) return"),
+        (ANSWERS, "if (!detail::serves(access::from(shown), how)) return", "if (!detail::serves(access::from(shown), how) && !equal) return"),
     ]),
     ("a bound token is served in early data", [
         (ANSWERS, "if (access::early(shown) || access::none_because", "if (access::none_because"),
     ]),
     ("a certificate that did not verify is the application's own", [
-        (BINDING, "if (leaf == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return", "if (leaf == nullptr) return"),
+        (BINDING, "if (own == nullptr || SSL_get_verify_result(&ssl) != X509_V_OK) return", "if (own == nullptr) return"),
     ]),
     ("an agent's certificate is the application's own", [
         (BINDING, "SSL_is_init_finished(&ssl) != 1 || is_of_agent(ssl)) return",
          "SSL_is_init_finished(&ssl) != 1) return"),
     ]),
     ("any proxy of the CA is a trusted hop", [
-        (BINDING, "if (!own || std::ranges::find(proxies, *own) == proxies.end()) return", "if (!own || proxies.empty()) return"),
+        (BINDING, "if (!own || std::ranges::find(proxies, own->its) == proxies.end()) return", "if (!own || proxies.empty()) return"),
+    ]),
+    ("a client is authenticated by a certificate of any outcome", [
+        (CLIENTS, "return detail::serves(access::from(shown), how) ? client_cause::authenticated : client_cause::wrong_outcome;",
+         "return client_cause::authenticated;"),
+    ]),
+    ("a registered subject is compared by its last name alone", [
+        ("lib/oauth/registered_name.cpp", "return X509_NAME_cmp(X509_get_subject_name(&certificate), &subject) == 0;",
+         "return X509_NAME_entry_count(&subject) > 0;"),
+    ]),
+    ("a registered name is found in any kind of subjectAltName", [
+        ("lib/oauth/registered_name.cpp", "if (type != name.type || name.octets.empty()) continue;",
+         "if ((type != GEN_DNS && type != GEN_URI && type != GEN_EMAIL && type != GEN_IPADD) || name.octets.empty()) continue;"),
+    ]),
+    ("an unvouched client is one whatever is wrong with its certificate", [
+        (WITNESS, "(first || was_unvouched) && is_for_want_of_issuer(error);", "(first || was_unvouched);"),
+    ]),
+    ("an unvouched client is one after the first error, whatever comes next", [
+        (WITNESS, "(first || was_unvouched) && is_for_want_of_issuer(error);",
+         "((first && is_for_want_of_issuer(error)) || was_unvouched);"),
+    ]),
+    ("an unvouched client can be of a CA that has its say here", [
+        (WITNESS, "return sk_X509_num(anchors.get()) > 0 || sk_X509_CRL_num(lists.get()) > 0 ? X509_V_ERR_CERT_UNTRUSTED : X509_V_OK;",
+         "return X509_V_OK;"),
+    ]),
+    ("unvouched clients are taken without the policy's word", [
+        (WITNESS, "by.auth.takes_unvouched() && (first", "(first"),
+    ]),
+    ("an unvouched client is one after another certificate has come", [
+        ("lib/decide/outcome.cpp", "facts->witness.unvouched &&\n           facts->witness.leaf == now.leaf;", "facts->witness.unvouched;"),
     ]),
     ("of several Client-Cert fields the first counts", [
         (BINDING, "if (client_cert.size() != 1) return none;", "if (client_cert.empty()) return none;"),
@@ -480,7 +511,7 @@ BREAKS = [
         ("lib/openssl/server/record.hpp", "now.decided_by.reset();\n        now.hello.reset();", "now.decided_by.reset();"),
     ]),
     ("spent: an info callback over ours keeps the end of the handshake from us", [
-        ("lib/openssl/server/peer.cpp", "if (SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
+        ("lib/openssl/server/peer.cpp", "if (record->now.hello != nullptr && SSL_is_server(&ssl) == 1 && SSL_is_init_finished(&ssl) == 1)", "if (false)"),
         (HANDSHAKE, "if (client_has_finished(ssl)) handshake_done(ssl, *record);", ""),
     ]),
     ("without memory: alternative names that cannot be read are none", [

@@ -57,7 +57,7 @@ void check_policy(const server_policy& policy) {
     auth.check();
     // certificate_authorities has a length of two octets, and so have all extensions together.
     constexpr std::size_t most = 60000;
-    if (policy.ca_names && auth.agents() && auth.agents()->store()->names_octets > most)
+    if (policy.ca_names && !auth.takes_unvouched() && auth.agents() && auth.agents()->store()->names_octets > most)
         throw error(errc::names_too_long,
                     "the names of the " + std::to_string(auth.agents()->size()) +
                         " trust anchors do not fit into a CertificateRequest",

@@ -64,7 +64,7 @@ void count_ended(const SSL* ssl, const pending& about, const ended& how) noexcep
 
 findings findings_of(const SSL& ssl, const server_record::handshake* now) noexcept {
     const X509* leaf = SSL_get0_peer_certificate(&ssl);
-    const bool held = now != nullptr && now->facts.witness.held;
+    const bool held = now != nullptr && (now->facts.witness.held || now->facts.witness.unvouched);
     // To digest it again takes longer than all else here.
     const bool known = held && leaf != nullptr && leaf == now->leaf.get();
     return {.server = SSL_is_server(&ssl) == 1,

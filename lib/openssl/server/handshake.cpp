@@ -74,7 +74,7 @@ std::optional<alert> decide_now(SSL* ssl) {
         //= RCA-14
         record->put_aside.take(ssl, {.trust = *policy.when_offered.agents()->store(),
                                      .required = policy.when_offered.asks() == client_auth::mode::require,
-                                     .ca_names = policy.ca_names,
+                                     .ca_names = policy.ca_names && !policy.when_offered.takes_unvouched(),
                                      .verify = witness});
         break;
     }

@@ -42,6 +42,7 @@ std::shared_ptr<const considered> consider(SSL* ssl, const attached_server& ther
     hello->client_random = client_random_of(ssl);
     hello->server_name = std::move(server_name);
     hello->flags = flags;
+    hello->octets = BIO_number_read(SSL_get_rbio(ssl));
     hello->of = there.of;
     hello->in_force = there.of->current();
     // After a HelloRetryRequest the SSL may have moved to another SSL_CTX already.
@@ -137,9 +138,10 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
         std::optional<std::string> name;
         if (text != nullptr) name = text;
         // An SSL that was cleared may get another ClientHello with the same Random, if the last has failed between
-        // its sessions and its extensions. All that the answer rests on is compared.
+        // its sessions and its extensions. All that the answer rests on is compared, and what has been read since.
         const bool known = early != nullptr && early->of == there->of && early->client_random == said.client_random &&
-                           early->flags == flags && early->server_name == name;
+                           early->octets == BIO_number_read(SSL_get_rbio(ssl)) && early->flags == flags &&
+                           early->server_name == name;
         // Laid out so that it was taken for another ClientHello, whose sessions it may not resume.
         //= TLS-2
         if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged) {

@@ -16,6 +16,13 @@ namespace detail {
 
 struct peer_maker {
     static flagged_peer make(std::shared_ptr<const identity> who) noexcept { return flagged_peer(std::move(who)); }
+    static unvouched_client make(X509& leaf, const sha256_digest& thumbprint, bool early) {
+        unvouched_client who;
+        who.thumbprint_ = thumbprint;
+        who.certificate_ = reference(&leaf);
+        who.early_ = early;
+        return who;
+    }
 };
 
 namespace {
@@ -61,6 +68,15 @@ peer peer_of(const SSL& ssl) {
         // OpenSSL could not write the certificate's names: nobody is authenticated by it.
         return other_peer{reason::not_witnessed, 0};
     }
+}
+
+//= MTLS-7
+std::optional<unvouched_client> unvouched_of(const SSL& ssl) {
+    server_record::handshake* now = handshake_on(ssl);
+    if (!is_unvouched(facts_of(now), findings_of(ssl, now))) return std::nullopt;
+    //= TLS-4
+    const bool early = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
+    return peer_maker::make(*SSL_get0_peer_certificate(&ssl), now->facts.witness.leaf, early);
 }
 
 server_outcome server_outcome_of(const SSL& ssl) noexcept {

@@ -22,6 +22,7 @@ struct considered {
     hello_random client_random{};
     std::optional<std::string> server_name;
     flag_set flags;
+    std::uint64_t octets = 0; ///< read by then
 
     std::shared_ptr<server_side> of;
     std::shared_ptr<const policies> in_force; ///< when the ClientHello came

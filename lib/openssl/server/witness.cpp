@@ -35,6 +35,8 @@ bool under_terms_of(X509_STORE_CTX* verification, const SSL* ssl, const trust_st
            X509_STORE_CTX_get_verify_cb(verification) == witness;
 }
 
+void free_crls(STACK_OF(X509_CRL) * lists) noexcept { sk_X509_CRL_pop_free(lists, X509_CRL_free); }
+
 bool pinned(const X509& certificate, const trust_store& trust) {
     spki_pin pin{};
     unsigned int size = 0;
@@ -79,16 +81,44 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
 // OpenSSL checks every certificate of the chain against the CRLs, and wants one for each. Only the leaf must have one, and
 // CAs where the trust says so; never an anchor, which is trusted as long as it is there. It has one error for a CRL that
 // is not there and for one that is there and cannot be used: only the first is forgiven.
-bool may_lack_crl(X509_STORE_CTX* verification, const trust_store& trust) {
+// What nobody here vouches for is looked up by verification_ended.
+bool may_lack_crl(X509_STORE_CTX* verification, const trust_store& trust, bool unvouched) {
     if (X509_STORE_CTX_get_error(verification) != X509_V_ERR_UNABLE_TO_GET_CRL) return false;
     const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
     const int place = X509_STORE_CTX_get_error_depth(verification);
     const int anchor = sk_X509_num(chain) - 1;
-    if (place > 0 && place == anchor) return true;
+    if (unvouched || (place > 0 && place == anchor)) return true;
     const auto unusable =
         trust.unusable_crl(*sk_X509_value(chain, place), sk_X509_value(chain, std::min(place + 1, anchor)));
     if (unusable) raise(*unusable);
     return place > 0 && !unusable && !trust.crls_for_every_ca;
+}
+
+// That no anchor issued it, and nothing else.
+bool is_for_want_of_issuer(int error) noexcept {
+    switch (error) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: return true;
+    default: return false;
+    }
+}
+
+// What is wrong with a leaf for which nobody vouches. One of a CA that has its say here, an anchor or by a CRL, is not such:
+// else a revoked certificate would pass where its chain is left out.
+//= MTLS-7
+int doubt_unvouched(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
+    X509* leaf = X509_STORE_CTX_get0_cert(verification);
+    if (leaf == nullptr || !under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
+    if (!in_force(*leaf, trust)) return X509_V_ERR_CERT_HAS_EXPIRED;
+    if (X509_check_purpose(leaf, trust.purpose_id(), 0) <= 0) return X509_V_ERR_INVALID_PURPOSE;
+    const X509_NAME* issuer = X509_get_issuer_name(leaf);
+    const certificates_handle anchors(X509_STORE_CTX_get1_certs(verification, issuer));
+    const std::unique_ptr<STACK_OF(X509_CRL), freed_by<free_crls>> lists(
+        X509_STORE_CTX_get1_crls(verification, issuer));
+    return sk_X509_num(anchors.get()) > 0 || sk_X509_CRL_num(lists.get()) > 0 ? X509_V_ERR_CERT_UNTRUSTED : X509_V_OK;
 }
 
 /// asked is a connection whose client is being verified under the terms of its outcome.
@@ -120,15 +150,17 @@ bool is_servers_fault(const trust_store& trust, const turned_down& refused, int 
     }
 }
 
-// An error takes it back, for good. The first is what is told.
+// An error takes it back, for good. The first is what is told, unless it alone would have let an unvouched client in.
 //= SEC-1
 void fail(const asked& by, int error, X509_STORE_CTX* verification) {
     const bool first = !std::exchange(by.seen.failed, true);
-    if (first) by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
+    const bool was_unvouched = by.seen.unvouched;
+    by.seen.unvouched = by.auth.takes_unvouched() && (first || was_unvouched) && is_for_want_of_issuer(error);
     by.seen.held = false;
     disown_session(by.ssl, by.record);
-    if (!first) return;
-    turned_down& refused = by.record.now.refused;
+    if (!first && was_unvouched == by.seen.unvouched) return;
+    by.seen.error = error != X509_V_OK ? error : X509_V_ERR_UNSPECIFIED;
+    turned_down& refused = by.record.now.refused = {};
     refused.leaf = reference(X509_STORE_CTX_get0_cert(verification));
     refused.depth = X509_STORE_CTX_get_error_depth(verification);
     refused.failed = reference(sk_X509_value(X509_STORE_CTX_get0_chain(verification), refused.depth));
@@ -140,7 +172,7 @@ void fail(const asked& by, int error, X509_STORE_CTX* verification) {
 // OpenSSL makes the alert of the error that stays. One that is the server's own ends in internal_error.
 int answer(const asked& by, X509_STORE_CTX* verification) {
     if (!by.seen.failed) return 1;
-    const bool passes = by.auth.lets_invalid_pass();
+    const bool passes = by.auth.lets_invalid_pass() || by.seen.unvouched;
     const bool is_ours = by.record.now.refused.server_at_fault && !passes;
     X509_STORE_CTX_set_error(verification, is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error);
     return passes ? 1 : 0;
@@ -184,7 +216,14 @@ int verification_ended(X509_STORE_CTX* verification) {
         const auto by = asked_in(verification);
         if (!by) return 1; // somebody else's, with our store
         if (is_apart(*by, verification)) return verify_apart(*by, verification);
-        if (!by->seen.failed) {
+        if (by->seen.unvouched) {
+            if (const int found = doubt_unvouched(verification, by->ssl, by->trust); found != X509_V_OK) {
+                fail(*by, found, verification);
+            } else {
+                by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
+                by->seen.leaf = sha256(*by->record.now.leaf);
+            }
+        } else if (!by->seen.failed) {
             const int found = doubt(verification, by->ssl, by->trust);
             if (found != X509_V_OK) {
                 fail(*by, found, verification);
@@ -227,7 +266,7 @@ int witness(int ok, X509_STORE_CTX* verification) {
         const auto by = asked_in(verification);
         if (!by) return 0;
         if (is_apart(*by, verification)) return verify_apart(*by, verification);
-        if (ok == 0 && may_lack_crl(verification, by->trust)) {
+        if (ok == 0 && may_lack_crl(verification, by->trust, by->seen.unvouched)) {
             X509_STORE_CTX_set_error(verification, by->seen.failed ? by->seen.error : X509_V_OK);
             return 1;
         }

@@ -430,6 +430,12 @@ trust trust::from_pem(std::string_view pem, std::string_view name, openssl_scope
     return trust(finished(std::move(all), name));
 }
 
+trust trust::nobody() {
+    trust_store none;
+    describe_anchors(none, {});
+    return trust(finished(std::move(none)));
+}
+
 trust trust::from_store(X509_STORE& store) {
     ERR_clear_error();
     const certificates_handle held(X509_STORE_get1_all_certs(&store));
