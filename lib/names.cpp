@@ -60,7 +60,7 @@ std::string_view to_string(unmet why) noexcept {
                    why);
 }
 std::string_view to_string(withheld why) noexcept {
-    return name_in({"nothing", "never", "no_credential", "outside_validity"}, why);
+    return name_in({"nothing", "never", "no_credential", "outside_validity", "by_application"}, why);
 }
 std::string_view to_string(client_outcome::answer sent) noexcept {
     return name_in({"none", "empty", "flag", "other"}, sent);

@@ -117,6 +117,7 @@ enum class withheld {
     never,            ///< the policy says never, or nothing is attached
     no_credential,    ///< there is none
     outside_validity, ///< every credential has expired meanwhile, or is not valid yet
+    by_application,   ///< client_policy::offers_to said so
 };
 
 /// unmet is why a request that was for the flag's credential did not get it: what came nearest, of several.
@@ -157,6 +158,10 @@ struct client_outcome {
     } judged = verdict::none;
     /// The fatal alert that the server sent, if one came: its number in RFC 9846, section 6.
     std::optional<std::uint8_t> alert_received;
+    /// The ClientHello had the flag, and nothing has answered it, or an alert alone that names no other cause. Where the
+    /// connection has ended, the server, or something before it, may not take the flag: it can be tried without, by
+    /// `offers_to`. Whoever can cut connections can bring that about.
+    bool hello_unanswered = false;
     /// Every flag that the server set, in whichever messages.
     flag_set server_flags;
 };
@@ -218,7 +223,11 @@ struct client_policy {
     flag_number flag = request_client_auth;
     extension_type extension = tls_flags_extension;
 
-    /// Called in the thread of the connection when its handshake ends, and again where its outcome changes
+    /// Asked once for each handshake that would have the flag; false: it goes without. By default all have it. In the thread
+    /// of the connection; what it throws fails the handshake. For a server that ends connections on the flag.
+    std::function<bool(const SSL& ssl)> offers_to = {};
+
+    /// Called in the thread of the connection when its handshake ends or breaks off, and again where its outcome changes
     /// after that: a ticket, or a fatal alert. For programs that do not hold the SSL themselves, as with libcurl.
     /// It must not free `ssl`, nor read or write through it. What it throws is dropped.
     std::function<void(const SSL& ssl, const client_outcome& outcome)> observe = {};
@@ -232,7 +241,7 @@ struct client_policy {
 /// name and port: two connections with equal scopes may serve for each other. SHA-256 over what makes a difference.
 using client_scope = std::array<std::uint8_t, 32>;
 
-/// client_counters is what became of handshakes. Each is counted once, when it has ended: well, or in a fatal alert.
+/// client_counters is what became of handshakes. Each is counted once, when it has ended: well, in a fatal alert, or cut off.
 struct client_counters {
     std::uint64_t handshakes = 0;
     std::uint64_t offered = 0;      ///< with the flag
@@ -243,7 +252,7 @@ struct client_counters {
     std::uint64_t resumed = 0;      ///< that resumed a session
     std::uint64_t refused = 0;      ///< whose certificate was refused, as `judged` says; also after their end
     /// Why they did not have the flag, by `withheld`, and why the credential stayed here, by `unmet`.
-    std::array<std::uint64_t, 4> withheld{};
+    std::array<std::uint64_t, 5> withheld{};
     std::array<std::uint64_t, 8> unmet{};
     /// Of servers' certificates, by X509_V_ERR_ value. The last is for all that are larger.
     std::array<std::uint64_t, 128> verify_errors{};
@@ -255,6 +264,10 @@ struct client_counters {
 /// i2d_SSL_SESSION. A ClientHello that would resume a session with another client's mark is not sent: the
 /// handshake fails. A session of this client under earlier credentials, or without a mark, is left out, and a full
 /// handshake follows.
+///
+/// Two kinds of sessions are not resumed, so that the flag does no harm with a server that knows it halfway. Those of a
+/// TLS 1.3 handshake that offered the flag and was asked without it have no mark. And one that was presented in a
+/// handshake which ended in a fatal alert or was cut off is left out from then on: the client remembers the last 64.
 ///
 /// Any thread may attach; the handshakes of an SSL_CTX begin after its attach. What was attached
 /// goes on when the client object is gone. One client serves any number of SSL_CTXs and threads.
@@ -291,7 +304,7 @@ public:
 
     /// resume has `ssl` present `session` in its ClientHello. `ssl` was made of an attached SSL_CTX.
     /// True: it will be presented. `session` stays the caller's.
-    /// False: its mark is another scope's, or OpenSSL has used it up. Nothing changes, and a full handshake follows.
+    /// False: its mark is another scope's, a handshake with it has failed, or OpenSSL has used it up. Nothing changes, and a full handshake follows.
     /// Throws as scope does, and then nothing changes.
     static bool resume(SSL& ssl, SSL_SESSION& session);
 

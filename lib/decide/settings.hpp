@@ -46,7 +46,7 @@ template <> inline constexpr auto description<client_policy> = described<client_
     setting("danger_unproven_servers", &client_policy::danger_unproven_servers),
     setting("further_flags", &client_policy::further_flags), setting("label", &client_policy::label),
     setting("flag", &client_policy::flag, flag_bounds), setting("extension", &client_policy::extension),
-    apart("observe", &client_policy::observe),
+    apart("offers_to", &client_policy::offers_to), apart("observe", &client_policy::observe),
     apart("chained_certificate_callback", &client_policy::chained_certificate_callback));
 
 } // namespace reqauth::detail

@@ -345,8 +345,7 @@ BREAKS = [
         (CLIENT, "\n    return SSL_AD_INTERNAL_ERROR;", "\n    return std::nullopt;"),
     ]),
     ("client::resume takes the session of another client", [
-        ("lib/openssl/client/attach.cpp", "if (scope_in(session) != scope(ssl)) return false;",
-         "if (!scope_in(session)) return false;"),
+        ("lib/openssl/client/attach.cpp", "if (scope_in(session) != scope(ssl) || ", "if (!scope_in(session) || "),
     ]),
     ("a client's scope does not see the label", [
         (SETTINGS, 'setting("label", &client_policy::label)', 'apart("label", &client_policy::label)'),
@@ -530,5 +529,23 @@ BREAKS = [
     ]),
     ("without memory, and with it: verify parameters with policies come back with another flag", [
         ("lib/openssl/server/borrowed.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);", ""),
+    ]),
+    ("resumes what came of a request that was not acknowledged", [
+        (CLIENT, "unmark_session(*SSL_get_session(ssl));", ""),
+    ]),
+    ("marks it again at the end", [
+        (CLIENT, "record.scope.reset();\n            unmark_session", "unmark_session"),
+    ]),
+    ("presents a session again whose handshake failed", [
+        (CLIENT, "if (found == record.scope && !spent) return;", "if (found == record.scope) return;"),
+    ]),
+    ("client::resume takes such a session", [
+        ("lib/openssl/client/attach.cpp", " || there->of->is_spent(id_of(session))", ""),
+    ]),
+    ("presents the credential although the flag was left out for this server", [
+        (CLIENT, "present && for_the_flag)", "present && (for_the_flag || true))"),
+    ]),
+    ("takes any end of a connection for one on the flag", [
+        ("lib/openssl/client/outcome.cpp", "!names_another_cause(*facts.alert) : octets_read(&ssl) == facts.octets", "true : true"),
     ]),
 ]

@@ -4,6 +4,7 @@
 #include "catch.hpp"
 #include "support/clock.hpp"
 #include "support/contexts.hpp"
+#include "support/halfway.hpp"
 #include "support/sessions.hpp"
 
 #include <algorithm>
@@ -314,7 +315,6 @@ TEST_CASE(
     "[handshake][attack]") {
     const identity shared = issue({.common_name = "shared.example", .key = key_type::rsa}, &the_cast().customers_ca);
     const auto server = server_context();
-    SSL_CTX_set_verify(server.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
     const auto with = [&](const identity& own, bool shared_first, int chain) {
         return [&own, &shared, shared_first, chain](SSL_CTX& context) {
             if (shared_first) present(context, shared);
@@ -489,4 +489,188 @@ TEST_CASE("client / clock that goes back, and a session -> the same scope; expir
     clock.set(std::chrono::seconds(-1800)); // before it is valid
     CHECK_FALSE(ours.itself.offers());
     CHECK(visit(*server, *ours.context).who == "not_offered");
+}
+
+TEST_CASE("client / server that asks for the flag without saying so -> its session is not resumed",
+          "[handshake][attack-control][SEC-11]") {
+    const auto server = server_context();
+    know_the_flag_halfway(*server);
+    for (const auto answer :
+         {reqauth::unacknowledged::as_before, reqauth::unacknowledged::empty, reqauth::unacknowledged::present}) {
+        crawler ours(agent_with([&](auto& policy) { policy.when_unacknowledged = answer; }));
+        owned<SSL_SESSION> last;
+        for (int visits = 0; visits < 4; ++visits) {
+            const visited now = visit(*server, *ours.context, {.session = last.get(), .as_it_is = true});
+            CAPTURE(visits, now.alert);
+            CHECK(now.full());
+            CHECK(now.client.requested);
+            CHECK_FALSE(now.client.acknowledged);
+            last = std::move(ours.shelf.last);
+            REQUIRE(last != nullptr);
+            pair asked(*server, *ours.context);
+            CHECK_FALSE(client::resume(*asked.client.ssl, *last));
+        }
+    }
+    // Whoever does not offer the flag resumes as ever, and who is asked in TLS 1.2, or after the handshake.
+    crawler silent(agent_with([](auto& policy) { policy.offer = reqauth::offer::never; }));
+    const auto own = earn(*server, silent);
+    CHECK(visit(*server, *silent.context, {.session = own.get(), .as_it_is = true}).resumed);
+    const auto old = server_context();
+    ask(*old, SSL_VERIFY_PEER, the_cast().customers_ca);
+    SSL_CTX_set_max_proto_version(old.get(), TLS1_2_VERSION);
+    crawler ours;
+    const auto of_old = earn(*old, ours);
+    CHECK(visit(*old, *ours.context, {.session = of_old.get(), .as_it_is = true}).resumed);
+}
+
+TEST_CASE("client / session whose handshake ended in a fatal alert -> left out from then on, copies too",
+          "[handshake][attack-control][SEC-11]") {
+    // Two servers with the same ticket keys: one resumes whatever it is, the other knows the flag halfway.
+    const auto friendly = server_context();
+    const auto halfway = server_context();
+    know_the_flag_halfway(*halfway);
+    know_the_flag_halfway(*friendly);
+    std::array<unsigned char, 80> keys{};
+    for (SSL_CTX* each : {friendly.get(), halfway.get()})
+        REQUIRE(SSL_CTX_set_tlsext_ticket_keys(each, keys.data(), keys.size()) == 1);
+    crawler ours;
+    reqauth::client_policy silently = agent_policy();
+    bool offers = false;
+    silently.offers_to = [&](const SSL&) { return offers; };
+    crawler wavering(silently);
+    for (const bool copied : {false, true}) {
+        CAPTURE(copied);
+        offers = false;
+        const auto session = earn(*friendly, wavering); // nobody was asked: it has its mark
+        const owned<SSL_SESSION> copy(SSL_SESSION_dup(session.get()));
+        offers = true;
+        const visited refused = visit(*halfway, *wavering.context, {.session = session.get(), .as_it_is = true});
+        CHECK(refused.alert == "unexpected_message");
+        CHECK(refused.client.resumed);
+        SSL_SESSION& again = copied ? *copy : *session;
+        pair asked(*halfway, *wavering.context);
+        CHECK_FALSE(client::resume(*asked.client.ssl, again));
+        CHECK(visit(*halfway, *wavering.context, {.session = &again, .as_it_is = true}).full());
+        // Another client has had no such handshake.
+        CHECK(ours.scope() == wavering.scope());
+    }
+}
+
+TEST_CASE("client / session with which a server goes on talking, and sends an alert later -> is presented again",
+          "[handshake][SEC-11]") {
+    const auto server = attached_server(asking());
+    crawler ours;
+    const auto session = earn(*server, ours);
+    const owned<SSL_SESSION> copy(SSL_SESSION_dup(session.get()));
+    pair both(*server, *ours.context);
+    REQUIRE(client::resume(*both.client.ssl, *session));
+    REQUIRE(both.shake());
+    const std::string page(4096, 'x');
+    REQUIRE(SSL_write(both.server.ssl.get(), page.data(), static_cast<int>(page.size())) > 0);
+    both.run();
+    both.client.give("\x17\x03\x03\x00\x20" + std::string(32, 'x')); // what nobody can have sent: bad_record_mac
+    both.client.step();
+    CHECK(both.client.failed);
+    pair again(*server, *ours.context);
+    CHECK(client::resume(*again.client.ssl, *copy));
+}
+
+TEST_CASE("client / offers_to says no -> no flag, withheld: by_application, and no certificate for a request",
+          "[handshake][SEC-11][RCA-3]") {
+    const auto server = server_context();
+    SSL_CTX_set_verify(server.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+    for (const bool offers : {false, true}) {
+        CAPTURE(offers);
+        int asked = 0;
+        crawler ours(agent_with([&](auto& policy) {
+            policy.when_unacknowledged = reqauth::unacknowledged::present;
+            policy.offers_to = [&](const SSL&) {
+                ++asked;
+                return offers;
+            };
+        }));
+        const visited now = visit(*server, *ours.context, {.retry = true});
+        CHECK(now.full());
+        CHECK(asked == 1); // both ClientHellos are the same
+        CHECK(now.client.offered == offers);
+        CHECK(now.client.withheld == (offers ? reqauth::withheld::nothing : reqauth::withheld::by_application));
+        CHECK(now.has_certificate == offers);
+    }
+    crawler failing(agent_with(
+        [](auto& policy) { policy.offers_to = [](const SSL&) -> bool { throw std::runtime_error("of the test"); }; }));
+    CHECK_FALSE(visit(*server, *failing.context).good);
+}
+
+TEST_CASE("client / server that ends the connection on the flag -> hello_unanswered, and explain says so",
+          "[handshake][SEC-11]") {
+    enum class ending { none, closed, alert, name_alert, other_protocol, after_retry, hello_not_made };
+    struct row {
+        const char* what;
+        ending how;
+        bool unanswered;
+        const char* words;
+    };
+    const row rows[] = {
+        {"it says nothing", ending::none, true, "did not answer the ClientHello, which had the flag"},
+        {"it closes", ending::closed, true, "did not answer the ClientHello, which had the flag"},
+        {"an alert", ending::alert, true, "with the alert handshake_failure"},
+        {"an alert that is about the name", ending::name_alert, false, ""},
+        {"another protocol", ending::other_protocol, false, ""},
+        {"it asked for another ClientHello", ending::after_retry, false, ""},
+        {"the ClientHello was not made", ending::hello_not_made, false, ""},
+    };
+    const auto server = attached_server(asking());
+    ROWS(each.what, rows, const row& each) {
+        CAPTURE(each.what);
+        int told = 0;
+        bool told_so = false;
+        crawler ours(agent_with([&](auto& policy) {
+            policy.observe = [&](const SSL&, const reqauth::client_outcome& how) {
+                ++told;
+                told_so = how.hello_unanswered;
+            };
+        }));
+        pair both(*server, *ours.context);
+        owned<SSL_SESSION> foreign;
+        if (each.how == ending::hello_not_made) {
+            crawler others(agent_with([](auto& policy) { policy.label = "other"; }));
+            foreign = earn(*server, others);
+            SSL_set_session(both.client.ssl.get(), foreign.get());
+        }
+        if (each.how == ending::after_retry) {
+            SSL_set1_groups_list(both.server.ssl.get(), "P-384");
+            SSL_set1_groups_list(both.client.ssl.get(), "P-256:P-384");
+        }
+        both.client.step();
+        const std::string hello = both.client.take();
+        if (each.how == ending::closed) BIO_set_mem_eof_return(SSL_get_rbio(both.client.ssl.get()), 0);
+        if (each.how == ending::alert) both.client.give(octets({21, 3, 3, 0, 2, 2, 40}));
+        if (each.how == ending::name_alert) both.client.give(octets({21, 3, 3, 0, 2, 2, 112}));
+        if (each.how == ending::other_protocol) both.client.give("HTTP/1.1 400 Bad Request\r\n\r\n");
+        if (each.how == ending::after_retry) {
+            both.server.give(hello);
+            both.server.step();
+            both.client.give(both.server.take());
+            both.client.step();
+            both.client.give(octets({21, 3, 3, 0, 2, 2, 40}));
+        }
+        both.client.step();
+        const auto outcome = reqauth::client_outcome_of(*both.client.ssl);
+        CHECK(outcome.offered);
+        CHECK(outcome.hello_unanswered == each.unanswered);
+        CHECK(reqauth::explain(*both.client.ssl).cause.find(each.words) != std::string::npos);
+        CHECK(both.client.failed == (each.how != ending::none));
+        CHECK(told == (each.how == ending::none ? 0 : 1));
+        if (told == 1) CHECK(told_so == each.unanswered);
+    }
+    // Without the flag nothing is said of it.
+    crawler silent(agent_with([](auto& policy) { policy.offer = reqauth::offer::never; }));
+    pair both(*server, *silent.context);
+    both.client.step();
+    both.client.give(octets({21, 3, 3, 0, 2, 2, 40}));
+    both.client.step();
+    CHECK_FALSE(reqauth::client_outcome_of(*both.client.ssl).hello_unanswered);
+    // Nor where it goes well.
+    crawler ours;
+    CHECK_FALSE(visit(*server, *ours.context).client.hello_unanswered);
 }

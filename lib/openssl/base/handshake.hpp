@@ -34,6 +34,12 @@ namespace reqauth::detail {
     return SSL_get_peer_finished(ssl, nullptr, 0) > 0;
 }
 
+/// octets_read is how many have come over the SSL's transport.
+[[nodiscard]] inline std::uint64_t octets_read(const SSL* ssl) noexcept {
+    BIO* from = SSL_get_rbio(ssl);
+    return from != nullptr ? BIO_number_read(from) : 0;
+}
+
 /// now is the time in seconds since 1970.
 [[nodiscard]] inline std::int64_t now() noexcept { return std::time(nullptr); }
 

@@ -68,6 +68,18 @@ bool detail::client_side::had(const sha256_digest& key) const {
     return std::ranges::binary_search(keys_, key);
 }
 
+void detail::client_side::spend(std::string session) const {
+    constexpr std::size_t remembered = 64;
+    const std::lock_guard lock(guard_);
+    spent_.push_back(std::move(session));
+    if (spent_.size() > remembered) spent_.pop_front();
+}
+
+bool detail::client_side::is_spent(const std::string& session) const {
+    const std::lock_guard lock(guard_);
+    return std::ranges::find(spent_, session) != spent_.end();
+}
+
 struct client::state {
     std::shared_ptr<client_side> side = std::make_shared<client_side>();
 };
@@ -139,7 +151,7 @@ client_scope client::scope(SSL& ssl) {
 bool client::resume(SSL& ssl, SSL_SESSION& session) {
     const attached_client* there = attached_client::on(&ssl);
     if (there == nullptr) return false;
-    if (scope_in(session) != scope(ssl)) return false;
+    if (scope_in(session) != scope(ssl) || there->of->is_spent(id_of(session))) return false;
     return SSL_SESSION_is_resumable(&session) == 1 && SSL_set_session(&ssl, &session) == 1;
 }
 

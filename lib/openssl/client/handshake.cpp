@@ -100,11 +100,6 @@ void note_unmet(client_facts& facts, unmet what, const credential_set& from) {
     facts.issuers = what == unmet::authorities ? issuers_of(from) : std::vector<std::string>();
 }
 
-std::uint64_t octets_read(const SSL* ssl) noexcept {
-    BIO* from = SSL_get_rbio(ssl);
-    return from != nullptr ? BIO_number_read(from) : 0;
-}
-
 // An alert came that ends the connection. In TLS 1.3 its level says nothing, and these two end none.
 bool is_fatal(const SSL* ssl, int value) noexcept {
     const int number = value & 0xff;
@@ -114,6 +109,22 @@ bool is_fatal(const SSL* ssl, int value) noexcept {
 
 // A record of application data and one of an alert have at least so many octets; an alert alone has fewer.
 constexpr std::uint64_t data_and_alert = 40;
+
+bool data_came(const SSL* ssl, const client_record& record) noexcept {
+    return octets_read(ssl) - record.facts.octets > data_and_alert;
+}
+
+// The transport has ended in the middle of the handshake, and OpenSSL had no alert to send.
+bool is_cut(const SSL* ssl) noexcept {
+    const BIO* waits_for = SSL_want_read(ssl) ? SSL_get_rbio(ssl) : SSL_want_write(ssl) ? SSL_get_wbio(ssl) : nullptr;
+    return waits_for != nullptr && !BIO_should_retry(waits_for);
+}
+
+// What was presented in a handshake that failed, here or at the server after ours had ended, is presented no more.
+void spend_session(const SSL* ssl, const attached_client& there, client_record& record) {
+    if (record.presented_session.empty() || (after_handshake(ssl) && data_came(ssl, record))) return;
+    there.of->spend(std::exchange(record.presented_session, {}));
+}
 
 // A certificate of the application's may be one of ours, or one that was, or another of the same key: a request that is
 // none of ours does not get it.
@@ -134,11 +145,12 @@ void leave_out_session(SSL* ssl, const attached_client& there) {
     if (session == nullptr || SSL_SESSION_is_resumable(session) != 1) return;
     const auto found = scope_in(*session);
     if (found) {
-        if (found == record.scope) return;
+        const bool spent = there.of->is_spent(id_of(*session));
+        if (found == record.scope && !spent) return;
         const auto former = there.of->former();
         const bool earlier =
             std::ranges::any_of(former, [&](const sha256_digest& one) { return *found == scope_of(*ssl, there, one); });
-        if (!earlier && there.sends_extension) return;
+        if (!earlier && !spent && there.sends_extension) return;
     }
     SSL_set_session(ssl, nullptr);
 }
@@ -146,6 +158,7 @@ void leave_out_session(SSL* ssl, const attached_client& there) {
 // In the ClientHello: what would be resumed is of this scope, and a new session will be.
 std::optional<alert> settle_session(SSL* ssl, const attached_client& there, client_record& record) {
     record.scope = scope_of(*ssl, there, record.credentials_digest);
+    record.presented_session.clear();
     SSL_SESSION* session = SSL_get_session(ssl);
     if (session == nullptr) return std::nullopt;
     const auto found = scope_in(*session);
@@ -153,7 +166,10 @@ std::optional<alert> settle_session(SSL* ssl, const attached_client& there, clie
         if (!found) mark_session(*session, *record.scope);
         return std::nullopt;
     }
-    if (found == record.scope) return std::nullopt;
+    if (found == record.scope) {
+        record.presented_session = id_of(*session);
+        return std::nullopt;
+    }
     SSL_set_session(ssl, nullptr); // the alert would spoil it, and it is good for its own client
     raise(found ? "the session to be resumed is another client's: another credential, flag, name, trust or label; key "
                   "sessions on client::scope"
@@ -222,12 +238,18 @@ void note(SSL* ssl, const attached_client& there, int event, int value) {
             return;
         record.facts.ticket = true;
         tell(ssl, there);
+    } else if (event == SSL_CB_CONNECT_EXIT && value <= 0) {
+        client_record& record = record_of(ssl);
+        if (record.facts.counted || !is_cut(ssl)) return; // an alert has been told of, or it goes on later
+        spend_session(ssl, there, record);
+        count_ended(ssl, there, record);
+        tell(ssl, there);
     } else if (fatal) {
         client_record& record = record_of(ssl);
+        spend_session(ssl, there, record);
         if (event == SSL_CB_READ_ALERT) {
             record.facts.alert = static_cast<std::uint8_t>(value & 0xff);
-            record.facts.after_data =
-                SSL_is_init_finished(ssl) == 1 && octets_read(ssl) - record.facts.octets > data_and_alert;
+            record.facts.after_data = SSL_is_init_finished(ssl) == 1 && data_came(ssl, record);
             count(there.of->counters.refused, client_outcome_of(*ssl).judged == client_outcome::verdict::refused);
         }
         count_ended(ssl, there, record);
@@ -277,6 +299,8 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
         const client_policy& policy = there->of->policy;
         //= RCA-6
         record.facts.why = credentials_of(ssl, record, *there->of).offered(policy.offer, now());
+        if (record.facts.why == withheld::nothing && policy.offers_to && !policy.offers_to(*ssl))
+            record.facts.why = withheld::by_application;
         record.facts.offered = record.facts.why == withheld::nothing;
         //= RCA-1
         //= FLAG-10
@@ -285,6 +309,7 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
         watch(ssl, record);
     }
     if (const auto failed = settle_session(ssl, *there, record)) return failed;
+    if (record.facts.hellos++ == 0) record.facts.octets = octets_read(ssl);
     out = record.facts.proposed;
     return std::nullopt;
 }
@@ -314,6 +339,11 @@ int answer_request(SSL* ssl, void*) {
         facts.acknowledged = std::exchange(facts.acknowledged_now, false);
         facts.requested = facts.answered = true;
         const credential_set& credentials = credentials_of(ssl, record, *there->of);
+        //= SEC-11
+        if (facts.offered && !facts.acknowledged && SSL_version(ssl) >= TLS1_3_VERSION && !after_handshake(ssl)) {
+            record.scope.reset();
+            unmark_session(*SSL_get_session(ssl));
+        }
         facts.unmet = unmet::nothing;
         const auto present = [&](choice found) {
             //= SEC-9
@@ -330,7 +360,10 @@ int answer_request(SSL* ssl, void*) {
             return present(whatever ? presentable(ssl, credentials) : fitting(ssl, credentials));
         }
         //= RCA-3
-        if (policy.when_unacknowledged == unacknowledged::present) return present(presentable(ssl, credentials));
+        //= SEC-11
+        const bool for_the_flag = facts.why != withheld::by_application;
+        if (policy.when_unacknowledged == unacknowledged::present && for_the_flag)
+            return present(presentable(ssl, credentials));
         if (policy.when_unacknowledged == unacknowledged::empty) return present({nullptr, unmet::nothing});
         facts.presented = false;
         record.own.leave_out(

@@ -36,6 +36,17 @@ client_outcome::verdict judged(const SSL& ssl, const client_facts& facts) noexce
     return ticket_came(ssl) ? verdict::ticket : verdict::awaited;
 }
 
+// An alert that came before anything else, and is about something else than the flag.
+bool names_another_cause(std::uint8_t alert) noexcept {
+    return alert == SSL_AD_UNRECOGNIZED_NAME || alert == SSL_AD_PROTOCOL_VERSION ||
+           alert == SSL_AD_NO_APPLICATION_PROTOCOL;
+}
+
+bool is_unanswered(const SSL& ssl, const client_facts& facts) noexcept {
+    if (!facts.offered || facts.hellos != 1 || server_random_of(&ssl) != hello_random{}) return false;
+    return facts.alert ? !names_another_cause(*facts.alert) : octets_read(&ssl) == facts.octets;
+}
+
 /// words are a cause and a remedy.
 struct words {
     const char* cause;
@@ -49,6 +60,7 @@ words words_for(withheld why) noexcept {
     case withheld::no_credential: return {"there is no credential", "give one"};
     case withheld::outside_validity:
         return {"every credential has expired, or is not valid yet", "renew it, or look at this machine's clock"};
+    case withheld::by_application: return {"the application left it out for this server", "have offers_to allow it"};
     }
     return {"", ""};
 }
@@ -152,6 +164,7 @@ client_outcome client_outcome_of(const SSL& ssl) noexcept {
     outcome.acknowledged = facts.acknowledged;
     outcome.resumed = SSL_session_reused(&ssl) == 1;
     outcome.alert_received = facts.alert;
+    outcome.hello_unanswered = is_unanswered(ssl, facts);
     outcome.server_flags = facts.server_flags;
     if (facts.answered) {
         // What OpenSSL chose to sign with is what it sent; it chooses nothing where nothing fits.
@@ -199,6 +212,12 @@ explanation explain(const SSL& ssl) {
         }
         if (outcome.unmet == unmet::untrusted && SSL_get_verify_result(&ssl) != X509_V_OK)
             all.cause += std::string(": ") + X509_verify_cert_error_string(SSL_get_verify_result(&ssl));
+    } else if (outcome.hello_unanswered) {
+        all.cause = outcome.alert_received
+                        ? "the server answered the ClientHello, which had the flag, with the alert " +
+                              reqauth::alert_name(*outcome.alert_received)
+                        : std::string("the server did not answer the ClientHello, which had the flag");
+        all.remedy = "it, or something before it, may not take the flag; try without";
     } else if (!outcome.offered) {
         all.cause = std::string("the flag was not offered: ") + words_for(outcome.withheld).cause;
         all.remedy = words_for(outcome.withheld).remedy;

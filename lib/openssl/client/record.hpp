@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace reqauth::detail {
 
@@ -22,6 +23,7 @@ struct client_record {
     sha256_digest credentials_digest{};
     /// The scope of the connection, before anything of ours was presented on it.
     std::optional<client_scope> scope;
+    std::string presented_session; ///< its id; empty: none
 
     /// The info callback that the application had set on the SSL; null: none.
     void (*info)(const SSL*, int, int) = nullptr;

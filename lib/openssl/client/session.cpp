@@ -172,6 +172,14 @@ void mark_session(SSL_SESSION& session, const client_scope& scope) {
         throw error(errc::openssl, "the session cannot be marked");
 }
 
+void unmark_session(SSL_SESSION& session) { SSL_SESSION_set1_ticket_appdata(&session, nullptr, 0); }
+
+std::string id_of(const SSL_SESSION& session) {
+    unsigned int size = 0;
+    const unsigned char* octets = SSL_SESSION_get_id(&session, &size);
+    return {reinterpret_cast<const char*>(octets), size};
+}
+
 std::optional<client_scope> scope_in(const SSL_SESSION& session) noexcept {
     void* data = nullptr;
     std::size_t size = 0;

@@ -7,6 +7,7 @@
 #include "side.hpp"
 
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace reqauth::detail {
@@ -20,6 +21,12 @@ namespace reqauth::detail {
 
 /// mark_session writes the scope into a session. Throws error{openssl}.
 void mark_session(SSL_SESSION& session, const client_scope& scope);
+
+/// unmark_session takes it out again.
+void unmark_session(SSL_SESSION& session);
+
+/// id_of tells a session from others, also where it was copied or read from octets.
+[[nodiscard]] std::string id_of(const SSL_SESSION& session);
 
 /// scope_in reads it: nothing where the session has no mark of a client.
 [[nodiscard]] std::optional<client_scope> scope_in(const SSL_SESSION& session) noexcept;

@@ -8,6 +8,7 @@
 
 #include <reqauth/client.hpp>
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -41,6 +42,9 @@ struct client_side {
     void publish(std::shared_ptr<const credential_set> next);
     /// had says that it has, or once had, a credential of that key.
     [[nodiscard]] bool had(const sha256_digest& key) const;
+    /// spend remembers the id of a session whose handshake failed: the newest few. is_spent finds it.
+    void spend(std::string session) const;
+    [[nodiscard]] bool is_spent(const std::string& session) const;
     [[nodiscard]] std::vector<sha256_digest> former() const {
         const std::lock_guard lock(guard_);
         return former_;
@@ -52,6 +56,7 @@ private:
     std::shared_ptr<const credential_set> current_;
     std::vector<sha256_digest> former_;
     std::vector<sha256_digest> keys_; ///< sorted
+    mutable std::deque<std::string> spent_;
 };
 
 /// last_digest remembers the last digest: the connections of an SSL_CTX are mostly alike.
