@@ -107,7 +107,8 @@ ssl_ptr make_ssl(SSL_CTX& context, const client_options& options) {
         if (options.foreign_session) take_over(*session, reqauth::client::scope(*ssl));
         if (!reqauth::client::resume(*ssl, *session))
             throw usage_error("--session-in " + options.session_in +
-                              " is used up, or another client's: of other credentials, flags, trust or settings; "
+                              " is used up, another client's (of other credentials, flags, trust or settings), or of "
+                              "a handshake in which the server asked without the flag; "
                               "connect without it or, to test a server, with --foreign-session");
         // SSL_set_session has taken over what was found when the session was made.
         if (SSL_get_verify_result(ssl.get()) != X509_V_OK)
@@ -148,8 +149,9 @@ struct seen {
 };
 
 seen look_at(SSL& ssl, const std::optional<reqauth::credential>& credential) {
-    seen all{
-        .outcome = reqauth::last_outcome_of(ssl), .names = reqauth::explain(ssl), .why = in_words(ssl, "--servername")};
+    seen all{.outcome = reqauth::last_outcome_of(ssl),
+             .names = reqauth::explain(ssl),
+             .why = in_words(ssl, "--servername", "--offer never")};
     all.version = negotiated_version(ssl);
     if (const SSL_CIPHER* cipher = SSL_get_current_cipher(&ssl)) all.cipher = SSL_CIPHER_get_name(cipher);
     const auto group = all.cipher ? static_cast<int>(SSL_get_negotiated_group(&ssl)) : 0;
@@ -195,7 +197,7 @@ std::string to_text(const seen& all, const client_options& options, const handsh
                     const std::optional<std::string>& error) {
     using answer = reqauth::client_outcome::answer;
     const reqauth::client_outcome& outcome = all.outcome;
-    if (!all.version && error) return *error; // there was nobody to talk to
+    if (!all.version && error) return *error + (all.why.empty() ? "" : "; " + all.why); // there was nobody to talk to
     std::string text = to_string(options.connect) + ": " + (error ? *error + "; " : "ok, ") + all.version.value_or("");
     for (const auto& each : {all.cipher, all.group})
         if (each) text += ", " + *each;

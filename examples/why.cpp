@@ -4,8 +4,9 @@
 namespace {
 
 /// cure is what to do in the options of the programs; empty: what the library says.
-std::string cure(reqauth::unmet what, const std::string& name) {
-    switch (what) {
+std::string cure(const reqauth::client_outcome& outcome, const std::string& name, const std::string& without) {
+    if (outcome.hello_unanswered) return "it, or something before it, may not take the flag: try " + without;
+    switch (outcome.unmet) {
     case reqauth::unmet::authorities:
         return "put the intermediate into --cert, or give a certificate of one of the CAs that it names";
     case reqauth::unmet::algorithms: return "give --cert and --key of another kind, as P-256 or RSA";
@@ -21,13 +22,13 @@ std::string cure(reqauth::unmet what, const std::string& name) {
 
 } // namespace
 
-std::string in_words(const SSL& ssl, const std::string& name) {
+std::string in_words(const SSL& ssl, const std::string& name, const std::string& without) {
     const reqauth::explanation why = reqauth::explain(ssl);
     const reqauth::client_outcome outcome = reqauth::client_outcome_of(ssl);
     // Not to offer was wanted, but for a certificate that has expired.
     const bool wanted = outcome.offered || outcome.withheld == reqauth::withheld::outside_validity;
     if (why.cause.empty() || !wanted) return {};
-    const std::string ours = cure(outcome.unmet, name);
+    const std::string ours = cure(outcome, name, without);
     return why.cause + "; " + (ours.empty() ? why.remedy : ours);
 }
 

@@ -46,7 +46,10 @@ void note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     if (!over) return;
     if (outcome.resumed && !over->outcome.resumed) ++over->to->resumed;
     over->outcome = outcome;
-    if (is_unmet(outcome)) over->to->unmet = over->why = in_words(ssl, "the URL's host");
+    over->why.reset();
+    if (is_unmet(outcome) || outcome.hello_unanswered)
+        over->why = in_words(ssl, "the URL's host", "--retry-without-flag");
+    if (is_unmet(outcome)) over->to->unmet = over->why;
     if (outcome.judged == reqauth::client_outcome::verdict::refused && outcome.alert_received)
         over->to->refused = reqauth::alert_name(*outcome.alert_received);
 }
@@ -63,6 +66,10 @@ reqauth::client_policy policy_of(const crawl_options& options) {
         options.on_unacknowledged == "flag" ? reqauth::unacknowledged::present : reqauth::unacknowledged::empty;
     policy.flag = options.flag;
     policy.extension = options.extension;
+    policy.offers_to = [](const SSL& ssl) {
+        const auto over = connection_of(ssl);
+        return over == nullptr || !over->to->without_flag;
+    };
     policy.observe = note;
     return policy;
 }
@@ -320,8 +327,11 @@ void crawl::try_ended(CURL* easy, CURLcode code) {
     what.status = get<long>(easy, CURLINFO_RESPONSE_CODE);
     take_outcome(what, code);
 
+    const bool on_the_flag = code != CURLE_OK && what.over && what.over->outcome.hello_unanswered;
     what.error.reset();
-    if (what.refused)
+    if (on_the_flag && what.over->why)
+        what.error = what.over->why;
+    else if (what.refused)
         what.error = "refused: " + *what.refused;
     else if (what.over && what.over->outcome.alert_received && code != CURLE_OK)
         what.error = "the server sent the alert " + reqauth::alert_name(*what.over->outcome.alert_received);
@@ -336,7 +346,13 @@ void crawl::try_ended(CURL* easy, CURLcode code) {
         std::filesystem::remove(std::exchange(what.file, ""), ignored);
     }
 
-    if (what.error && !stopping_ && !of.left && what.tries <= options_.retries && may_pass(code, what)) {
+    if (on_the_flag && options_.retry_without_flag && !stopping_ && !of.left) {
+        of.without_flag = what.fell_back = true;
+        of.waiting.push_front(&what);
+        return;
+    }
+    if (what.error && !stopping_ && !of.left && what.tries <= options_.retries + (what.fell_back ? 1 : 0) &&
+        may_pass(code, what)) {
         const std::chrono::seconds asked(get<curl_off_t>(easy, CURLINFO_RETRY_AFTER));
         if (asked <= longest_asked) {
             const auto pause = std::min<std::chrono::milliseconds>(first_pause * (1LL << std::min(what.tries - 1, 10U)),

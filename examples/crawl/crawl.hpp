@@ -33,6 +33,7 @@ struct host {
     bool offered = false; ///< on any connection, as are the next two
     bool acknowledged = false;
     bool authenticated = false;          ///< it answered who presented a certificate
+    bool without_flag = false;           ///< it ended a connection on the flag, and is asked without
     unsigned resumed = 0;                ///< connections that resumed a session
     std::optional<std::string> withheld; ///< why the flag was not offered
     std::optional<std::string> refused;  ///< the alert by which it refused the certificate
@@ -54,7 +55,8 @@ struct fetch {
     std::string url;
     host* of;
     unsigned tries = 0;
-    long status = 0; ///< HTTP's; 0: no answer
+    bool fell_back = false; ///< one of them was the last with the flag
+    long status = 0;        ///< HTTP's; 0: no answer
     std::uint64_t octets = 0;
     std::shared_ptr<const connection> over = {};
     bool authenticated = false;
@@ -67,7 +69,7 @@ struct fetch {
 struct connection {
     host* to;
     reqauth::client_outcome outcome;
-    std::optional<std::string> why = {}; ///< it was not shown a certificate that it asked for
+    std::optional<std::string> why = {}; ///< it was not shown a certificate that it asked for, or ended on the flag
 };
 
 /// crawl fetches everything under one identity. One thread.

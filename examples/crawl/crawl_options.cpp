@@ -104,6 +104,9 @@ std::variant<crawl_options, int> read_crawl_options(int argc, char** argv) {
                    "further tries after a reset, a timeout, 429 or 5xx; never after a refused certificate")
         ->type_name("N")
         ->check(CLI::Range(0, 100));
+    app.add_flag("--retry-without-flag", chosen.retry_without_flag,
+                 "where a server, or what stands before it, ends a connection on the flag, go on without: its URLs are "
+                 "then fetched, and it does not know us. Whoever can cut connections can bring that about");
     app.add_option("--give-up", chosen.give_up, "leave a host after N URLs in a row without an answer; 0: never")
         ->type_name("N")
         ->check(CLI::Range(0, 1000000));

@@ -28,6 +28,7 @@ struct crawl_options {
     unsigned per_host = 2;
     unsigned timeout = 30; ///< seconds
     unsigned retries = 2;
+    bool retry_without_flag = false;
     unsigned give_up = 3; ///< 0: never
     std::vector<std::string> resolve;
     std::string user_agent = "reqauth-crawl";

@@ -109,7 +109,10 @@ std::vector<std::string> to_table(const crawl& of, const totals& sum, std::size_
     for (std::size_t i = 0; i < of.hosts().size(); ++i) {
         const host& each = of.hosts()[i];
         lines.push_back(line_of(rows[i + 1], widths));
-        if (each.withheld) lines.push_back("    the flag was withheld: " + *each.withheld);
+        if (each.without_flag)
+            lines.push_back("    the flag was left out: the server, or something before it, ended a connection on it");
+        else if (each.withheld)
+            lines.push_back("    the flag was withheld: " + *each.withheld);
         if (each.unmet) lines.push_back("    not shown --cert: " + *each.unmet);
         for (const auto& [why, count] : each.failures)
             lines.push_back(cut("    " + std::to_string(count) + " failed: " + printable(why), width));

@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +24,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -66,6 +68,7 @@ struct state {
     std::set<std::string> warned; ///< what was said of SSL_CTXs, once
     /// Those that ask nobody yet, since their certificate and trust are still to come. An SSL_CTX that ends leaves.
     std::set<SSL_CTX*> waiting;
+    std::set<std::string> without_flag; ///< servers that ended a connection on it, where it is to be left out then
 };
 state* here = nullptr;
 
@@ -129,6 +132,38 @@ kept* kept_of(const SSL_CTX* context) { return static_cast<kept*>(SSL_CTX_get_ex
 void keep(SSL_CTX& context) {
     auto fresh = std::make_unique<kept>();
     if (SSL_CTX_set_ex_data(&context, context_slot(), fresh.get()) == 1) (void)fresh.release();
+}
+
+int place_slot() {
+    static const int slot = SSL_get_ex_new_index(
+        0, nullptr, nullptr,
+        [](CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** what, int, long, void*) {
+            *what = nullptr; // a copy has connected to nobody
+            return 1;
+        },
+        [](void*, void* what, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(what); });
+    return slot;
+}
+
+/// may_have_flag says whether a server has ended no connection on it. It remembers which server the SSL is to, by name,
+/// and by address where the SSL has the socket: one that is reset has no address any more.
+bool may_have_flag(const SSL& ssl) {
+    auto* place = static_cast<std::string*>(SSL_get_ex_data(&ssl, place_slot()));
+    if (place == nullptr) {
+        auto made = std::make_unique<std::string>();
+        SSL* connection = const_cast<SSL*>(&ssl); // NOLINT: OpenSSL's setter takes it so
+        if (SSL_set_ex_data(connection, place_slot(), made.get()) != 1) throw std::bad_alloc();
+        place = made.release();
+    }
+    const char* name = SSL_get_servername(&ssl, TLSEXT_NAMETYPE_host_name);
+    *place = name != nullptr ? name : "";
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    const int socket = SSL_get_fd(&ssl);
+    if (socket >= 0 && getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+        place->append(reinterpret_cast<const char*>(&address), size);
+    const std::lock_guard lock(here->guard);
+    return here->without_flag.count(*place) == 0;
 }
 
 /// without_flag says why an SSL_CTX, or all of a process, goes without it.
@@ -423,7 +458,14 @@ const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
                                          "of another root; have it make an SSL_CTX first");
             reqauth::client_policy policy = client_policy_of(here->with, here->files);
             policy.chained_certificate_callback = {run_own, nullptr};
-            policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) { here->log.note(ssl, how); };
+            policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) {
+                here->log.note(ssl, how);
+                const auto* place = static_cast<std::string*>(SSL_get_ex_data(&ssl, place_slot()));
+                if (!how.hello_unanswered || place == nullptr || place->empty()) return;
+                const std::lock_guard lock(here->guard);
+                here->without_flag.insert(*place);
+            };
+            if (here->with.retry_without_flag) policy.offers_to = may_have_flag;
             here->client.emplace(std::move(policy));
         }
         here->files = {};

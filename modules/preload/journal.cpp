@@ -72,7 +72,9 @@ std::string quoted(const json& text) { return text.is_null() ? "no name" : reqau
 
 } // namespace
 
-journal::journal(const settings& all) : verbose_(all.verbose), path_(all.log), error_(file::of(STDERR_FILENO)) {
+journal::journal(const settings& all)
+    : verbose_(all.verbose), path_(all.log), error_(file::of(STDERR_FILENO)),
+      retries_without_flag_(all.retry_without_flag) {
     if (path_.empty()) return;
     try {
         log_ = open_log(path_, true);
@@ -135,7 +137,7 @@ void journal::write(std::string_view json, const std::string& text) {
 }
 
 void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
-    if (!wanted() && outcome.unmet == reqauth::unmet::nothing) return;
+    if (!wanted() && outcome.unmet == reqauth::unmet::nothing && !outcome.hello_unanswered) return;
     json line = common(ssl, "connection", "client");
     line["offered"] = outcome.offered;
     line["requested"] = outcome.requested;
@@ -144,7 +146,11 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     line["judged"] = to_string(outcome.judged);
     line["withheld"] = outcome.offered ? json() : json(to_string(outcome.withheld));
     const reqauth::explanation why = reqauth::explain(ssl);
-    const std::string to_do = cure(outcome.unmet);
+    const std::string to_do =
+        !outcome.hello_unanswered ? cure(outcome.unmet)
+        : retries_without_flag_
+            ? "the next connection to it goes without"
+            : "it, or something before it, may not take the flag: try --retry-without-flag, and again";
     line["authorities"] = why.authorities;
     line["unmet"] = outcome.unmet == reqauth::unmet::nothing ? json() : json(to_string(outcome.unmet));
     line["issuers"] = why.issuers;
@@ -156,15 +162,16 @@ void journal::note(const SSL& ssl, const reqauth::client_outcome& outcome) {
     else if (outcome.resumed)
         text += "offered, resumed an earlier session";
     else if (!outcome.requested)
-        text += "offered, and not asked";
+        text += outcome.hello_unanswered ? "offered" : "offered, and not asked";
     else
         text += std::string("offered, ") + (outcome.acknowledged ? "acknowledged" : "asked for another reason") +
                 ", sent: " + std::string(to_string(outcome.sent)) +
                 ", judged: " + std::string(to_string(outcome.judged));
     if (outcome.alert_received) text += ", alert: " + line["alert_received"].get<std::string>();
     if (outcome.offered && !why.cause.empty()) text += ": " + line["why"].get<std::string>();
-    // Told of once without --verbose: the server wanted --cert, and did not get it.
-    if (!to_do.empty() && !verbose_ && !told_.exchange(true)) say(text);
+    // Told of once without --verbose: the server wanted --cert, and did not get it, or it does not take the flag.
+    std::atomic<bool>& told = outcome.hello_unanswered ? told_of_ending_ : told_;
+    if (!to_do.empty() && !verbose_ && !told.exchange(true)) say(text);
     write(line_of(line), text);
 }
 

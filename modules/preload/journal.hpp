@@ -43,5 +43,7 @@ private:
     file log_;                    ///< as it was opened
     std::atomic<int> number_{-1}; ///< of the log now
     std::atomic<bool> lost_{false};
-    std::atomic<bool> told_{false}; ///< of a certificate that was kept back
+    bool retries_without_flag_;
+    std::atomic<bool> told_{false};           ///< of a certificate that was kept back
+    std::atomic<bool> told_of_ending_{false}; ///< of a connection that ended on the flag
 };

@@ -75,6 +75,18 @@ std::optional<command> read_options(std::span<char*> arguments) {
            "show the certificate also to a server whose chain did not verify, or whose certificate is for another "
            "name, as with curl -k. Danger: whoever answers in its place learns who this is")
         ->excludes(server);
+    app.add_option(
+           "--on-unacknowledged", all.on_unacknowledged,
+           "answer to a request without the flag; other: the program's own certificate, if it has one; flag: --cert "
+           "even so, and shows it to servers that did not accept the flag")
+        ->check(CLI::IsMember({"empty", "other", "flag"}))
+        ->capture_default_str()
+        ->excludes(server);
+    app.add_flag(
+           "--retry-without-flag", all.retry_without_flag,
+           "where a server, or what stands before it, ends a connection on the flag, this program's next ones to it go "
+           "without: then it does not know us. Whoever can cut connections can bring that about")
+        ->excludes(server);
     app.add_flag("--verbose", all.verbose, "say on standard error what came of each connection");
     app.add_option("--log", all.log, "append that to a file, a JSON object a line");
     app.add_flag("--anyway", told.anyway, "run the program although it seems to use another TLS library");

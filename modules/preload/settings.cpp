@@ -22,6 +22,8 @@ template <> inline constexpr auto reqauth::detail::description<settings> =
                         setting("certificate", &settings::certificate), setting("key", &settings::key),
                         setting("providers", &settings::providers), setting("visible", &settings::visible),
                         setting("danger_unproven_servers", &settings::danger_unproven_servers),
+                        setting("on_unacknowledged", &settings::on_unacknowledged),
+                        setting("retry_without_flag", &settings::retry_without_flag),
                         setting("verbose", &settings::verbose), setting("log", &settings::log));
 
 namespace reqauth_settings {
@@ -124,6 +126,9 @@ reqauth::client_policy client_policy_of(const settings& all, reqauth::credential
     reqauth::client_policy policy;
     policy.credential = std::move(mine);
     policy.danger_unproven_servers = all.danger_unproven_servers;
+    policy.when_unacknowledged = all.on_unacknowledged == "flag"    ? reqauth::unacknowledged::present
+                                 : all.on_unacknowledged == "empty" ? reqauth::unacknowledged::empty
+                                                                    : reqauth::unacknowledged::as_before;
     const reqauth::server_options numbers = options_of(all.of);
     policy.label = numbers.label;
     policy.flag = numbers.flag;

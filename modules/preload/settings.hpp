@@ -23,6 +23,8 @@ struct settings {
 
     bool visible = false; ///< the program sees agents' certificates
     bool danger_unproven_servers = false;
+    std::string on_unacknowledged = "other"; ///< empty, other or flag
+    bool retry_without_flag = false;
     bool verbose = false;
     std::string log;
 };

@@ -20,7 +20,8 @@ import types
 
 import pytest
 
-from running import EXPIRED, PATIENCE, Server, built, leaf, octets_of, own, path, request, run, same, sign, two_openssls, write
+from running import (EXPIRED, PATIENCE, Halfway, Listener, Server, built, in_front_of, leaf, octets_of, own, path, request, reset,
+                     reset_after_hello, run, same, sign, two_openssls, write)
 
 CRAWL = built('examples/reqauth-crawl')
 AGENT = 'CN=crawler.example'
@@ -137,41 +138,6 @@ class Held:
         self.arrived.set()
         self.may.wait(PATIENCE)
         return 200, {}
-
-
-class Listener:
-    """TCP alone: `handle` gets each connection, in a thread of its own."""
-
-    def __init__(self, handle):
-        self.handle = handle
-        self.listener = socket.create_server(('127.0.0.1', 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.listener.accept()
-                threading.Thread(target=self.handle, args=(near,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.listener.close()
-
-
-def reset(connection):
-    with contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-        connection.shutdown(socket.SHUT_RD)  # wakes who reads from it
-    connection.close()
-
-
-def reset_after_hello(near):
-    with contextlib.suppress(OSError):
-        near.recv(65536)
-    reset(near)
 
 
 def cut_in_front_of(port, octets):
@@ -444,7 +410,7 @@ def test_an_alert_that_is_not_about_the_certificate():
     with Listener(no_thanks) as listener:
         ran = run(CRAWL, '--json', *IDENTITY, *reach('declines', listener.port), url('declines', listener.port, 1))
     same(ran.line['hosts'][0], done=0, failed=1, offered=True, refused=None,
-         failures={'the server sent the alert handshake_failure': 1})
+         failures={f'{ENDS["alert"]}; it, or something before it, may not take the flag: try --retry-without-flag': 1})
     same(json.loads(ran.out.splitlines()[0]), tries=1)
 
 
@@ -631,6 +597,42 @@ def test_sessions(name, options):
         same(ran.line['hosts'][0], done=30, authenticated=name == 'agent' and '--cert' in options)
         seen = [each['resumed'] for each in connections(agents)]
     assert len(seen) > 2 and seen == [False] + [True] * (len(seen) - 1), 'all but the first resume'
+
+
+def test_halfway(certificates):
+    """A server that asks for the flag without saying so, and fails whoever resumes with it: no visit is lost."""
+    for options, shown in ([], '-'), (['--on-unacknowledged', 'flag'], '/CN=crawler.example'):
+        with Halfway('hosts') as server:
+            ran = run(CRAWL, '--json', *IDENTITY, *options, '--retries', '0', '--per-host', '1', *reach('halfway', server.port),
+                      *(url('halfway', server.port, number) for number in range(4)))
+            same(ran.line, done=4, failed=0)
+            assert [server.line() for _ in range(4)] == [f'good full {shown}'] * 4
+
+
+ENDS = {'alert': 'the server answered the ClientHello, which had the flag, with the alert handshake_failure',
+        'close': 'the server did not answer the ClientHello, which had the flag',
+        'reset': 'the server did not answer the ClientHello, which had the flag'}
+
+
+@pytest.mark.parametrize('how', ENDS)
+@pytest.mark.parametrize('fall_back', [False, True], ids=['', 'retry without flag'])
+def test_ends_on_the_flag(certificates, how, fall_back):
+    """Something before a server ends connections on the flag: said plainly. By option its URLs are fetched without, and the
+    certificate stays here, whatever the server asks for. Another host has the flag as ever."""
+    words = f'{ENDS[how]}; it, or something before it, may not take the flag: try --retry-without-flag'
+    with Server('--customers-ca', path('customers.pem'), '--customers-auth', 'request', certificate='hosts') as server, \
+            Server('--agents-ca', path('agents.pem'), certificate='hosts') as agents, \
+            Listener(in_front_of(server.port, how)) as box:
+        ran = run(CRAWL, '--json', *IDENTITY, '--on-unacknowledged', 'flag', '--retries', '0', *reach('boxed', box.port),
+                  *reach('agent', agents.port), *(['--retry-without-flag'] if fall_back else []),
+                  *(url('boxed', box.port, number) for number in range(3)), url('agent', agents.port, 1))
+        assert ran.status == (0 if fall_back else 1)
+        rows = {each['host'].split('.')[0]: each for each in ran.line['hosts']}
+        same(rows['agent'], done=1, offered=True, authenticated=True)
+        same(rows['boxed'], done=3 if fall_back else 0, offered=True, acknowledged=False, authenticated=False,
+             withheld='by_application' if fall_back else None, failures={} if fall_back else {words: 3})
+        if fall_back:
+            same(server.line(), ok=True, offered=False, certificate='empty', subject=None)
 
 
 FINE = 'https://a.test/'

@@ -10,6 +10,7 @@ import queue
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -318,3 +319,85 @@ def exchange(server, request):
     with tls(server) as connection:
         connection.sendall(request)
         return read_all(connection)
+
+
+# What stands before a server, or is one that never heard of the flag.
+
+class Listener:
+    """TCP alone: `handle` gets each connection, in a thread of its own."""
+
+    def __init__(self, handle):
+        self.handle = handle
+        self.listener = socket.create_server(('127.0.0.1', 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                threading.Thread(target=self.handle, args=(near,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def reset(connection):
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        connection.shutdown(socket.SHUT_RD)  # wakes who reads from it
+    connection.close()
+
+
+def reset_after_hello(near):
+    with contextlib.suppress(OSError):
+        near.recv(65536)
+    reset(near)
+
+
+def in_front_of(port, how):
+    """Hands connections on to `port`, but for those whose ClientHello has tls_flags: they end at once, as with some middleboxes."""
+    def hand_on(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def handle(near):
+        hello = near.recv(65536)
+        if b'\x00\x3e\x00\x0c\x0b' not in hello:
+            with contextlib.suppress(OSError), socket.create_connection(('127.0.0.1', port)) as far:
+                far.sendall(hello)
+                back = threading.Thread(target=hand_on, args=(far, near), daemon=True)
+                back.start()
+                hand_on(near, far)
+                back.join(PATIENCE)
+        elif how == 'reset':
+            return reset(near)
+        elif how == 'alert':
+            near.sendall(bytes([21, 3, 3, 0, 2, 2, 40]))
+        near.close()
+    return handle
+
+
+class Halfway:
+    """A server that asks for the flag without saying so, and wants a Certificate of whoever resumes."""
+
+    def __init__(self, certificate='localhost'):
+        self.process = subprocess.Popen([built('tests/halfway-server'), path(f'{certificate}.pem'), path(f'{certificate}.key')],
+                                        stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline().split()[1])
+
+    def line(self):
+        return self.process.stdout.readline().decode().strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from running import CLIENT, EXPIRED, PATIENCE, SERVER, Server, built, home, leaf, make_pki, octets_of, openssl, own, path, revocation_list, run, write
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Listener, Server, built, home, in_front_of, leaf, make_pki, octets_of, openssl, own, path,
+                     revocation_list, run, write)
 
 CRAWL, EXEC = built('examples/reqauth-crawl'), built('modules/preload/reqauth-exec')
 SERVE = [SERVER, *own('server'), '--listen', '127.0.0.1:0']
@@ -247,6 +248,15 @@ def plain_http():
 def test_plain_http(files, plain_http):
     said([CLIENT, '--connect', f'localhost:{plain_http}'], 1, 'does not speak TLS', 'HTTP')
     assert 'plain HTTP' in crawled(f'https://localhost:{plain_http}/')
+
+
+@pytest.mark.parametrize('how, words', [('alert', 'with the alert handshake_failure'), ('close', 'did not answer'), ('reset', 'did not answer')])
+def test_ends_on_the_flag(files, how, words):
+    """In one line: that the ClientHello had the flag, and what to try. Without the flag nothing is said of it."""
+    with Listener(in_front_of(1, how)) as box:
+        said([CLIENT, '--connect', f'localhost:{box.port}', *own('crawler')], 1, words, 'had the flag', 'try --offer never')
+        ran = run(CLIENT, '--connect', f'localhost:{box.port}', '--offer', 'never')
+        assert ran.status == 1 and 'flag' not in ran.err + ran.out
 
 
 def test_nobody_there(files):

@@ -53,7 +53,7 @@ void offer_with_callback(SSL_CTX& context, int (*choose)(SSL*, void*), void* arg
 reqauth::credential with_passphrase(const std::string& secret);
 reqauth::credential from_provider(const std::string& uri);
 std::string what_it_is(const reqauth::credential& who);
-reqauth::client_policy of_the_older_experiment();
+void attach_for_the_older_experiment(SSL_CTX& context);
 } // namespace guide
 
 namespace {
@@ -460,9 +460,14 @@ TEST_CASE("guide / client / keys with a passphrase, by a URI; the older extensio
     CHECK(support::failure_of([] { (void)guide::with_passphrase("wrong"); }) == reqauth::errc::passphrase);
 
     const auto visiting = client();
-    reqauth::client(guide::of_the_older_experiment()).attach(*visiting);
+    guide::attach_for_the_older_experiment(*visiting);
     visit agent(*serving, *visiting);
     REQUIRE(agent.good);
     CHECK(agent.both.server.first(support::kind::client_hello)->find(65025).has_value());
     CHECK(guide::how_it_went(agent.client_ssl()) == "offered, and not asked");
+    const auto older = server(); // asks, and does not say why
+    SSL_CTX_set_verify(older.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
+    visit shown(*older, *visiting);
+    REQUIRE(shown.good);
+    CHECK(SSL_get0_peer_certificate(shown.both.server.ssl.get()) != nullptr);
 }

@@ -22,8 +22,8 @@ import time
 import pytest
 
 from servers import unused_port
-from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Ran, Server, built, fingerprint, home, keeping, leaf, octets_of, other, own, path, presenting,
-                     run, same, write)
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Halfway, Listener, Ran, Server, built, fingerprint, home, in_front_of, keeping, leaf,
+                     octets_of, other, own, path, presenting, run, same, write)
 
 EXEC = os.environ.get('RUN_BY') or built('modules/preload/reqauth-exec')
 CALLBACKS, SEEN = built('tests/exec-callbacks'), built('tests/exec-seen')
@@ -239,6 +239,57 @@ def test_python_as_client(server, python):
     for resumed in (False, True):
         agent(server.line(), resumed=resumed)
     assert [line['resumed'] for line in noted('python.log')][-1] is True, 'the log says so, too'
+
+
+@pytest.mark.parametrize('visitor', ['python', 'curl'])
+def test_halfway(certificates, visitor):
+    """A server that asks for the flag without saying so, and fails whoever resumes with it: what worked alone works."""
+    write('client.py', PYTHON_CLIENT.encode())
+    for by, kind in ([], 'resumed'), ([EXEC, *CRAWLER, '--'], 'full'):
+        with Halfway('server') as server:
+            page = f'https://localhost:{server.port}/'
+            ran = run(*by, *([sys.executable, path('client.py'), str(server.port), path('servers.pem')] if visitor == 'python' else
+                             [program('curl'), '-sS', '--cacert', path('servers.pem'), page, page]))
+            went_well(ran)
+            silent(ran)
+            assert [server.line(), server.line()] == ['good full -', f'good {kind} -']
+
+
+@pytest.mark.parametrize('how, words', [('alert', 'with the alert handshake_failure'), ('close', 'did not answer'), ('reset', 'did not answer')])
+def test_ends_on_the_flag(certificates, how, words):
+    """Said plainly, once; by option the program's next connections go without the flag, and those to other servers with it."""
+    retry = '''import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+for port in sys.argv[2:]:
+    try:
+        with context.wrap_socket(socket.create_connection(('127.0.0.1', int(port))), server_hostname='localhost') as tls:
+            tls.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+            print(tls.recv(12).decode())
+            while tls.recv(65536):
+                pass
+    except OSError as failed:
+        print('failed')
+'''
+    write('retry.py', retry.encode())
+    with Server(*AGENTS) as behind, Server(*AGENTS) as elsewhere, Listener(in_front_of(behind.port, how)) as box:
+        command = [sys.executable, path('retry.py'), path('servers.pem'), str(box.port), str(box.port), str(elsewhere.port)]
+        ran = under(CRAWLER, *command)
+        assert ran.out.split('\n')[:2] == ['failed', 'failed']
+        assert ran.err.count('\n') == 1 and words in ran.err and 'may not take the flag: try --retry-without-flag' in ran.err
+        agent(elsewhere.line())
+        ran = under([*CRAWLER, '--retry-without-flag'], *command)
+        assert ran.out.split('\n')[0] == 'failed' and 'failed' not in ran.out.split('\n')[1:], ran.out
+        assert ran.err.count('\n') == 1 and 'the next connection to it goes without' in ran.err
+        same(behind.line(), ok=True, offered=False, subject=None)
+        agent(elsewhere.line())
+
+
+@pytest.mark.parametrize('answer, certificate, subject', [('empty', 'empty', None), ('other', 'verified', 'CN=customer.example'),
+                                                          ('flag', 'invalid', None)])
+def test_on_unacknowledged(answer, certificate, subject):
+    with Server(*ASKS) as server:
+        under([*CRAWLER, '--on-unacknowledged', answer], *curl(server, *MINE))
+        same(server.line(), offered=True, outcome='ignored', certificate=certificate, subject=subject)
 
 
 def cannot(options, *command, status, words, environment=None):
