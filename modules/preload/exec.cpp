@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -171,7 +172,12 @@ void without_flag(const std::exception& why) noexcept {
     try {
         const auto* ours = dynamic_cast<const reqauth::error*>(&why);
         here->log.say("goes on without the flag: " +
-                      (ours != nullptr ? reqauth_settings::in_words(*ours) : why.what()));
+                      (ours == nullptr ? why.what()
+                       : ours->code() == reqauth::errc::shared_anchor
+                           ? "--agents-ca: " + ours->cause() +
+                                 "; take it out of what the program itself trusts for clients, or give agents a CA of "
+                                 "their own"
+                           : reqauth_settings::in_words(*ours)));
     } catch (const std::exception&) { // there is no memory to say it with
     }
 }
@@ -248,7 +254,9 @@ void note_connection(const SSL* ssl, int event, int value) {
     auto* connection = const_cast<SSL*>(ssl); // NOLINT: OpenSSL gives callbacks no other
     if ((event & SSL_CB_HANDSHAKE_START) != 0) SSL_set_ex_data(connection, noted_slot(), nullptr);
     const bool fatal = (event & SSL_CB_ALERT) != 0 && (value >> 8) == SSL3_AL_FATAL;
-    const bool ended = event == SSL_CB_ACCEPT_EXIT && value == 1 && SSL_get_ex_data(ssl, noted_slot()) == nullptr;
+    // Where early data is read, a call ends before the client's Finished has come.
+    const bool ended = event == SSL_CB_ACCEPT_EXIT && value == 1 && SSL_get_peer_finished(ssl, nullptr, 0) > 0 &&
+                       SSL_get_ex_data(ssl, noted_slot()) == nullptr;
     if (!ended && !fatal) return;
     SSL_set_ex_data(connection, noted_slot(), here);
     try {
@@ -288,9 +296,21 @@ bool made(SSL_CTX* context) {
     }
 }
 
+/// takes_agents says whether the program can serve agents that it does not know of. Where not, why is said once.
+bool takes_agents(const SSL_CTX& context) {
+    const auto is = [](const char* symbol) { return dlsym(RTLD_DEFAULT, symbol) != nullptr; };
+    const char* instead = is(of_apache)                                                          ? apache_instead
+                          : is(of_nginx) && SSL_CTX_get_verify_mode(&context) != SSL_VERIFY_NONE ? nginx_instead
+                                                                                                 : nullptr;
+    if (instead != nullptr && here->warned.insert(instead).second)
+        here->log.say(std::string("goes on without the flag: it ") + instead);
+    return instead == nullptr;
+}
+
 /// ask gives an SSL_CTX, as it has become, the policy. Where that cannot be, it goes on asking nobody.
 void ask(SSL_CTX& context) {
     try {
+        if (!takes_agents(context)) return;
         // What made could not see yet. Of an SSL_CTX that can carry the flag it says that it does already. One without any
         // certificate is that of a program whose servername callback chooses, as HAProxy's.
         reqauth::server_options how;

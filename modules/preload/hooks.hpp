@@ -34,6 +34,15 @@ struct printable_name {
     }
 };
 
+/// Symbols by which Apache httpd and nginx are known, which export them to their modules, and what is said of them.
+inline constexpr const char* of_apache = "ap_get_server_banner";
+inline constexpr const char* of_nginx = "ngx_cycle";
+inline constexpr const char* apache_instead =
+    "is Apache httpd, whose mod_ssl resets the connection of every agent; load mod_reqauth into it (docs/apache.md)";
+inline constexpr const char* nginx_instead =
+    "is nginx with ssl_verify_client, which answers every agent with 400; load ngx_http_reqauth_module into it "
+    "(docs/nginx.md)";
+
 using certificate_function = int (*)(SSL*, void*);
 using verify_function = int (*)(X509_STORE_CTX*, void*);
 

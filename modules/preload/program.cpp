@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "program.hpp"
 
+#include "hooks.hpp"
+
 #include <openssl/opensslv.h>
 
 #include <elf.h>
@@ -52,6 +54,7 @@ struct elf {
     bool ours = false;        ///< made for this machine
     std::string loader;       ///< of the dynamic linker; empty: static
     bool has_openssl = false; ///< defines SSL_CTX_new, for others to use
+    bool is_apache = false;   ///< defines what Apache's modules call
     bool is_go = false;
 };
 
@@ -91,9 +94,10 @@ elf examine(const fs::path& file) {
         const std::string names = read(linked.sh_offset, linked.sh_size);
         for (std::size_t at = 0; at < symbols.size(); at += sizeof(ElfW(Sym))) {
             const auto symbol = object_at<ElfW(Sym)>(symbols, at);
-            if (symbol.st_shndx != SHN_UNDEF && symbol.st_name < names.size() &&
-                std::string_view(names.c_str() + symbol.st_name) == "SSL_CTX_new")
-                what.has_openssl = true;
+            if (symbol.st_shndx == SHN_UNDEF || symbol.st_name >= names.size()) continue;
+            const std::string_view name(names.c_str() + symbol.st_name);
+            what.has_openssl |= name == "SSL_CTX_new";
+            what.is_apache |= name == of_apache;
         }
     }
     return what;
@@ -200,7 +204,7 @@ fs::path found(const std::string& name) {
     throw not_possible(not_found, name + " is not in the PATH; look at the name after --");
 }
 
-std::string check(const fs::path& program, bool guess) {
+std::string check(const fs::path& program, bool guess, bool server) {
     fs::path file = program;
     // As many as Linux follows.
     for (int depth = 0; depth < 5; ++depth) {
@@ -217,6 +221,7 @@ std::string check(const fs::path& program, bool guess) {
                "be preloaded; run it as that user, from a copy without them");
     const elf what = examine(file);
     if (!what.ours) refuse(file, "is for another machine; take a reqauth-exec for that");
+    if (server && guess && what.is_apache) refuse(file, std::string(apache_instead) + ", or say --anyway");
     // One that links libssl as well, by C, is no better known.
     if (what.is_go && (guess || what.loader.empty()))
         refuse(file, "is written in Go, whose crypto/tls is not OpenSSL; take a program that links " + libssl +

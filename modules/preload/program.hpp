@@ -18,5 +18,5 @@ std::filesystem::path found(const std::string& name);
 
 /// check says what a program is for the flag, in words that follow its name. It throws not_possible{126} where the program, or the interpreter of a script, has no OpenSSL within reach: it is
 /// static, of another machine or C library, or gets privileges; it links another libssl. `guess`: also where it is written in
-/// Go, links another TLS library and no libssl, or has an OpenSSL inside.
-std::string check(const std::filesystem::path& program, bool guess);
+/// Go, links another TLS library and no libssl, or has an OpenSSL inside; or is one that cannot be a `server`.
+std::string check(const std::filesystem::path& program, bool guess, bool server);

@@ -240,7 +240,7 @@ int main(int argc, char** argv) {
         kept = keep_beside(told->all, name.text);
         try_files(told->all);
         const fs::path program = found(told->program.front());
-        const std::string known = check(program, !told->anyway);
+        const std::string known = check(program, !told->anyway, told->all.server);
         prepare_environment(told->all);
         if (told->all.verbose) complain("runs " + program.string() + known, 0);
         if (kept.counts != nullptr) kept.counts->runs = 1;

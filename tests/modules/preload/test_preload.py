@@ -718,7 +718,7 @@ class Unmodified:
         while True:
             try:
                 return socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE).close()
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):  # hitch begins to listen twice
                 if self.process.poll() is not None:
                     raise EOFError(f'the server ended: {self.errors}')
 
@@ -811,7 +811,8 @@ def test_python_as_server_with_shared_anchors():
     """It says so, and asks nobody because of the flag."""
     with python_server([], path('agents.pem')) as server:
         same(calls(server, *CRAWLER).line, ok=True, acknowledged=False, sent='empty')
-        assert any('a trust anchor for agents and for customers' in line for line in server.errors)
+        assert any('a trust anchor for agents and for customers' in line and 'take it out of what the program itself trusts' in line
+                   for line in server.errors)
 
 
 @contextlib.contextmanager
@@ -1363,3 +1364,150 @@ def test_ssl_ctrl():
         commands = set(re.findall(r'SSL_CTRL_GET_PEER\w+', file.read()))
     # The key of the key exchange is there with or without a certificate.
     assert commands <= {'SSL_CTRL_GET_PEER_SIGNATURE_NID', 'SSL_CTRL_GET_PEER_SIGNATURE_NAME', 'SSL_CTRL_GET_PEER_TMP_KEY'}, 'another one'
+
+
+# Servers that are there already: the table of docs/reqauth-exec.md has a row for each of these, and for no other.
+
+PYTHON_WEB = '''
+import http.server, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('server.pem', 'server.key')
+server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+'''
+
+
+def lighttpd(port, _):
+    modules = next((each for each in ('/usr/lib/lighttpd', built('packages/usr/lib/lighttpd')) if os.path.isdir(each)), '')
+    configuration = write('lighttpd.conf', f'''server.document-root = "{home.name}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.modules = ("mod_openssl")
+ssl.engine = "enable"
+ssl.pemfile = "{path('server.pem')}"
+ssl.privkey = "{path('server.key')}"
+'''.encode())
+    return [program('lighttpd'), '-D', '-m', modules, '-f', configuration]
+
+
+def hitch(port, behind):
+    both = write('server-with-key.pem', octets_of('server.key') + octets_of('server.pem'))
+    return [program('hitch'), f'--frontend=[127.0.0.1]:{port}', f'--backend=[127.0.0.1]:{behind}', '--ocsp-dir=',
+            *(['--user=nobody'] if os.geteuid() == 0 else []), both]
+
+
+def stunnel_server(port, behind):
+    return [shutil.which('stunnel4', path=SYSTEM) or program('stunnel'), write('stunnel-web.conf', f'''foreground = yes
+pid =
+[web]
+accept = 127.0.0.1:{port}
+connect = 127.0.0.1:{behind}
+cert = {path('server.pem')}
+key = {path('server.key')}
+'''.encode())]
+
+
+def haproxy_server(port, behind):
+    both = write('server-with-key.pem', octets_of('server.pem') + octets_of('server.key'))
+    return [program('haproxy'), '-db', '-f', write('haproxy-web.cfg', f'''defaults
+    mode http
+    timeout client 30s
+    timeout server 30s
+    timeout connect 30s
+listen web
+    bind 127.0.0.1:{port} ssl crt {both}
+    server behind 127.0.0.1:{behind}
+'''.encode())]
+
+
+SERVERS = {
+    'HAProxy': haproxy_server,
+    'hitch': hitch,
+    'lighttpd': lighttpd,
+    'nghttpx': lambda port, behind: [program('nghttpx'), f'--frontend=127.0.0.1,{port}', f'--backend=127.0.0.1,{behind}', '--workers=1',
+                                     '--conf=/dev/null', path('server.key'), path('server.pem')],
+    'openssl s_server': lambda port, _: ['openssl', 's_server', '-accept', f'127.0.0.1:{port}', *own_of_s_server(), '-www'],
+    'Python': lambda port, _: [sys.executable, write('web-server.py', PYTHON_WEB.encode()), str(port)],
+    'stunnel': stunnel_server,
+}
+
+
+def own_of_s_server():
+    return ['-cert', path('server.pem'), '-key', path('server.key')]
+
+
+@pytest.fixture(scope='module')
+def behind(certificates):
+    """A page in plain HTTP."""
+    write('index.html', b'hi\n')
+    port = unused_port()
+    web = subprocess.Popen([sys.executable, '-m', 'http.server', '--bind', '127.0.0.1', str(port)], cwd=home.name, stderr=subprocess.DEVNULL)
+    yield port
+    web.kill()
+    web.wait(PATIENCE)
+
+
+@pytest.mark.parametrize('name', SERVERS)
+def test_servers_that_are_there(behind, name):
+    """An agent is known in the log, and resumes; a person is not asked. Both get the page."""
+    port = unused_port()
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path('there.session'))
+    with Unmodified([], *SERVERS[name](port, behind), port=port) as server:
+        ran = visited(server, *CRAWLER, '--session-out', path('there.session'), **ACCEPTED, line=IS_AGENT)
+        assert ran.out.splitlines()[:-1], 'it gets the page'
+        visited(server, *CRAWLER, '--session-in', path('there.session'), line=IS_AGENT)
+        visited(server, '--offer', 'never', requested=False, line=dict(ok=True, offered=False, certificate='not_requested'))
+        assert not any(SAYS in line for line in server.errors), server.errors
+
+
+def test_servers_of_the_document():
+    with open(os.path.join(HERE, '..', '..', '..', 'docs', 'reqauth-exec.md')) as page:
+        table = page.read().partition('| server | under reqauth-exec |')[2].partition('\n\n')[0]
+    assert {row.split(' | ')[0].strip('| ') for row in table.splitlines()[2:]} == {*SERVERS, 'PostgreSQL', 'Apache httpd', 'nginx'}
+
+
+def test_apache(certificates):
+    """mod_ssl resets the connection of every agent: it is known before it runs, and where it was started by a script."""
+    found = program('apache2')
+    cannot(['--server', *AGENTS], found, '-v', status=126, words=('is Apache httpd', 'load mod_reqauth into it'))
+    went_well(under(['--server', *AGENTS, '--anyway'], found, '-v'))
+    went_well(under(CRAWLER, found, '-v'))
+
+
+@pytest.mark.parametrize('verify', ['off', 'on', 'optional', 'optional_no_ca'])
+def test_nginx(certificates, verify):
+    """With ssl_verify_client it answers every agent with 400: so it goes on without the flag, and says so."""
+    port = unused_port()
+    os.makedirs(path('nginx'), exist_ok=True)
+    configuration = write('nginx.conf', f'''daemon off;
+pid {path('nginx')}/pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {path('nginx')}; proxy_temp_path {path('nginx')}; fastcgi_temp_path {path('nginx')};
+    uwsgi_temp_path {path('nginx')}; scgi_temp_path {path('nginx')};
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_protocols TLSv1.3;
+        ssl_certificate {path('server.pem')};
+        ssl_certificate_key {path('server.key')};
+        ssl_client_certificate {path('customers.pem')};
+        ssl_verify_client {verify};
+        return 200 "verify $ssl_client_verify\\n";
+    }}
+}}
+'''.encode())
+    with Unmodified([], program('nginx'), '-c', configuration, '-p', path('nginx'), port=port) as server:
+        if verify == 'off':
+            ran = visited(server, *CRAWLER, **ACCEPTED, line=IS_AGENT)
+            assert ran.out.startswith('verify NONE\n')
+            return
+        ran = calls(server, *CRAWLER, *other('customer'))
+        same(ran.line, acknowledged=False, sent='other')
+        assert ran.out.startswith('verify SUCCESS\n'), 'a customer is one, whatever it offers'
+        if verify != 'on':
+            assert calls(server, *CRAWLER).out.startswith('verify NONE\n')
+        assert sum('is nginx with ssl_verify_client' in line and 'load ngx_http_reqauth_module' in line for line in server.errors) == 1

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
 
@@ -90,6 +91,45 @@ VISITS = {
     'this flag and others': ([*CRAWLER, '--flags', '8,200'], True, dict(requested=True)),
     'another extension': ([*CRAWLER, '--extension', '65025'], False, dict(requested=False)),
 }
+
+
+@pytest.fixture(scope='module')
+def under_exec(pki):
+    """haproxy-exec.cfg, run as its head says."""
+    if not os.path.exists(EXEC):
+        pytest.skip('reqauth-exec is not built')
+    port, found = unused_port(), program('haproxy')
+    write('haproxy-exec.cfg', recipe('haproxy-exec.cfg').replace('127.0.0.1:8444', f'127.0.0.1:{port}').encode())
+    write('server-with-key.pem', octets_of('server.pem') + octets_of('server.key'))
+    write('agents-ca.pem', octets_of('agents.pem'))
+    command = re.search(r'#   reqauth-exec (.*) -- haproxy (.*)', recipe('haproxy-exec.cfg'))
+    server = subprocess.Popen([EXEC, *command[1].split(), '--', found, *command[2].split()], cwd=home.name, stdin=subprocess.DEVNULL)
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.1', port), timeout=PATIENCE).close()
+            break
+        assert server.poll() is None, 'haproxy ended'
+    yield types.SimpleNamespace(port=port)
+    server.kill()
+    server.wait(PATIENCE)
+
+
+@pytest.mark.parametrize('options, known, wanted', [
+    pytest.param(own('crawler'), True, dict(acknowledged=True, sent='flag'), id='an agent'),
+    pytest.param([], False, dict(requested=False), id='a person'),
+    pytest.param([*own('impostor'), '--on-unsatisfiable', 'present'], None, dict(ok=False, alert_received='unknown_ca'), id='an impostor'),
+    pytest.param(['--offer', 'always'], False, dict(acknowledged=True, sent='empty'), id='an agent without a certificate')])
+def test_haproxy_under_exec(under_exec, options, known, wanted):
+    visit(under_exec, *options, known=known, **wanted)
+
+
+@pytest.mark.parametrize('field', ['Client-Cert: :AAAA:', 'client_cert: :AAAA:', 'Client-Cert-Chain: :AAAA:'])
+def test_haproxy_under_exec_forged(under_exec, field):
+    """What a client writes into the field itself goes no further."""
+    ran = run('/usr/bin/curl', '-sS', '--cacert', path('servers.pem'), '--connect-to', f'::127.0.0.1:{under_exec.port}', '-H', field,
+              f'https://localhost:{under_exec.port}/')
+    went_well(ran)
+    assert ran.out == 'client-cert \n'
 
 
 def visit(server, *options, known=False, **wanted):
