@@ -211,6 +211,7 @@ def test_limit_of_an_address():
         assert ran.out.split()[:5] == ['200'] * 5 and '429' in ran.out, 'an address has a limit, too'
         answer = curl(site)
         assert answer.status == 429 and answer.fields.get('retry-after') == '60' and answer.json['error'], 'it is told when to come back'
+        same(answer.fields, **ALWAYS)
         _, bodies = agent(site, *AGENT, gets=5)
         assert bodies.count('"harbour"') == 5, 'agents: are served all the same'
 
@@ -360,3 +361,27 @@ def test_live_page_without_its_server(browser):
         page.until("document.getElementById('state').textContent.includes('could not be had')")
         assert page.evaluate("document.getElementById('person').textContent") == '0', 'the live page: the last numbers stay'
 
+
+
+# What every answer has, whatever became of the request.
+ALWAYS = {'x-content-type-options': 'nosniff', 'cache-control': 'private, no-cache', 'vary': 'Accept',
+          'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+                                     "form-action 'none'; frame-ancestors 'none'"}
+
+
+@pytest.mark.parametrize('target, status', [('/', 200), ('/none', 404), ('/live', 301), ('/live/', 200)])
+def test_headers(target, status):
+    with Site() as site:
+        answer = curl(site, at=target)
+        assert answer.status == status and 'retry-after' not in answer.fields
+        same(answer.fields, **ALWAYS)
+
+
+def test_several_addresses():
+    """--listen twice: IPv4 and IPv6."""
+    with Site('--listen', '[::1]:0') as site:
+        ports = re.findall(r'listen ((?:127.0.0.1|\[::1\]):(\d+)) ssl;', octets_of(os.path.join(site.run, 'nginx.conf')).decode())
+        assert len(ports) == 2
+        for address, port in ports:
+            with socket.create_connection(('::1' if '[' in address else '127.0.0.1', int(port)), timeout=PATIENCE):
+                pass
