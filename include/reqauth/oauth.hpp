@@ -115,12 +115,12 @@ private:
 /// none. It can be made of nothing but what TLS has verified, or of what a trusted hop says (MTLS-2).
 class REQAUTH_EXPORT client_certificate {
 public:
-    /// source is who verified it.
-    enum class source { flagged, own, forwarded };
+    /// source is who verified it; unvouched: nobody, but its key is proven (unvouched_client).
+    enum class source { flagged, own, forwarded, unvouched };
 
-    /// of looks for a flagged peer, and where the flag was not accepted for a certificate that the application's own
-    /// client authentication verified: SSL_get_verify_result is X509_V_OK. Call it for each request, in a thread
-    /// that may use `ssl`.
+    /// of looks for a flagged peer or an unvouched_client, and where the flag was not accepted for a certificate that the
+    /// application's own client authentication verified: SSL_get_verify_result is X509_V_OK. Call it for each request, in
+    /// a thread that may use `ssl`.
     [[nodiscard]] static client_certificate of(const SSL& ssl);
     /// of a peer: the flagged peer's, or none.
     [[nodiscard]] static client_certificate of(const peer& who);
@@ -152,6 +152,9 @@ struct served {
     bool by_flagged = true;
     bool by_own = false;
     bool by_forwarded = false;
+    /// A token is bound to the very certificate, and so is a client of self_signed_tls_client_auth registered: neither
+    /// takes anybody's word for it (MTLS-7). A name of tls_client_auth does, and is never served by such a certificate.
+    bool by_unvouched = false;
 };
 
 /// unbound_tokens is what becomes of tokens that are not bound to a certificate. There is no default: to accept them
@@ -232,6 +235,7 @@ enum class client_cause {
     authenticated,
     missing_certificate, ///< there is none; client_decision::certificate says why
     wrong_outcome,       ///< there is one, from a source that the server does not serve by
+    not_vouched,         ///< nobody vouches for it, and so not for the name by which the client is registered
     too_early,           ///< the request came, or may have come, in early data (TLS-4)
     other_subject,       ///< its subject is another one
     other_alt_name,      ///< it has not the registered subjectAltName

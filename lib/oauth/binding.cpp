@@ -62,6 +62,10 @@ client_certificate found(const SSL& ssl, bool early_counts) {
     if (own)
         return access::some(source::own, own->certificate, own->its,
                             early_counts && SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED);
+    //= MTLS-7
+    if (const auto unvouched = unvouched_of(ssl))
+        return access::some(source::unvouched, held(unvouched->certificate()), unvouched->thumbprint(),
+                            early_counts && unvouched->from_early_data());
     return early_counts ? client_certificate::of(who) : client_certificate::after_handshake(who);
 }
 

@@ -139,10 +139,14 @@ namespace {
 struct fits {
     const X509& certificate;
     const thumbprint& its;
+    bool vouched;
     client_cause operator()(const name_handle& subject) const {
+        //= MTLS-7
+        if (!vouched) return client_cause::not_vouched;
         return reqauth::detail::has(certificate, *subject) ? client_cause::authenticated : client_cause::other_subject;
     }
     client_cause operator()(const alt_name& name) const {
+        if (!vouched) return client_cause::not_vouched;
         return reqauth::detail::has(certificate, name) ? client_cause::authenticated : client_cause::other_alt_name;
     }
     client_cause operator()(const thumbprints& all) const {
@@ -164,6 +168,10 @@ std::string description_of(client_cause why, const std::optional<reason>& becaus
                      "request_client_auth, and present the certificate when the server asks because of it"
                    : "the certificate of this connection does not serve here: ask the operator of the server "
                      "which kind does";
+    case client_cause::not_vouched:
+        return "nobody here vouches for the certificate of this connection, nor for its names: use one of a CA that "
+               "the "
+               "server trusts, with its intermediate certificates";
     case client_cause::too_early: return "the request came in early data: send it again after the TLS handshake";
     case client_cause::other_subject:
         return "the certificate of this connection has another subject than the one that is registered for this client";
@@ -192,7 +200,9 @@ client_decision authenticate_client(const client_certificate& shown, const regis
     client_decision out;
     out.why = judge(shown, how);
     if (out.authenticated())
-        out.why = std::visit(fits{*access::certificate(shown), *access::leaf(shown)}, access::known(client).by);
+        out.why = std::visit(fits{*access::certificate(shown), *access::leaf(shown),
+                                  access::from(shown) != client_certificate::source::unvouched},
+                             access::known(client).by);
     out.status = out.authenticated() ? 200 : out.why == client_cause::too_early ? 425 : 401;
     if (out.why == client_cause::missing_certificate) out.certificate = access::none_because(shown);
     out.description = description_of(out.why, out.certificate, how);
@@ -205,6 +215,7 @@ std::string_view to_string(client_cause why) noexcept {
     case client_cause::authenticated: return "authenticated";
     case client_cause::missing_certificate: return "missing_certificate";
     case client_cause::wrong_outcome: return "wrong_outcome";
+    case client_cause::not_vouched: return "not_vouched";
     case client_cause::too_early: return "too_early";
     case client_cause::other_subject: return "other_subject";
     case client_cause::other_alt_name: return "other_alt_name";

@@ -194,6 +194,8 @@ bool serves(client_certificate::source from, const served& how) noexcept {
     case source::flagged: return how.by_flagged;
     case source::own: return how.by_own;
     case source::forwarded: return how.by_forwarded;
+    //= MTLS-7
+    case source::unvouched: return how.by_unvouched;
     }
     return false;
 }

@@ -48,6 +48,14 @@ std::string met(const reqauth::server_policy& policy, const identity& who, const
     return seen(both) + (unvouched ? ", unvouched" : "");
 }
 
+/// one_line is the base64 of a PEM block.
+std::string one_line(std::string pem) {
+    pem.erase(0, pem.find('\n'));
+    pem.erase(pem.find("-----"));
+    std::erase(pem, '\n');
+    return pem;
+}
+
 } // namespace
 
 //= MTLS-7
@@ -239,4 +247,37 @@ TEST_CASE("server / trust::nobody without or_unvouched -> contradiction", "[hand
     CHECK(failure_of([&] { attached_server(policy); }, &text) == reqauth::errc::contradiction);
     CHECK(text.find("no trust anchor") != std::string::npos);
     CHECK_NOTHROW(attached_server(taking(trust::nobody())));
+}
+
+//= MTLS-7
+//= MTLS-8
+TEST_CASE("oauth / an unvouched client / binds tokens and is known by its very certificate, where the policy says so",
+          "[handshake][MTLS-7][MTLS-8]") {
+    namespace oauth = reqauth::oauth;
+    const auto server = attached_server(taking());
+    const auto client = flagged_client(self_signed());
+    pair both(*server, *client.context);
+    REQUIRE(both.shake());
+    const auto shown = oauth::client_certificate::of(*both.server.ssl);
+    const auto bound =
+        oauth::token_claims::from_jwt(R"({"cnf":{"x5t#S256":")" + oauth::x5t_s256(*self_signed().certificate) + "\"}}");
+    const auto another = oauth::token_claims::from_jwt(R"({"cnf":{"x5t#S256":")" +
+                                                       oauth::x5t_s256(*the_cast().agent.certificate) + "\"}}");
+    oauth::policy how(oauth::unbound_tokens::refuse);
+    CHECK(check_binding(shown, bound, how).why == oauth::cause::wrong_outcome);
+    how.by_unvouched = true;
+    CHECK(check_binding(shown, bound, how).why == oauth::cause::bound);
+    CHECK(check_binding(shown, another, how).why == oauth::cause::mismatch);
+    // peer_of knows no agent there.
+    CHECK(check_binding(reqauth::peer_of(*both.server.ssl), bound, how).why == oauth::cause::missing_certificate);
+
+    const auto by_name = oauth::registered_client::from_metadata(
+        R"({"token_endpoint_auth_method":"tls_client_auth","tls_client_auth_subject_dn":"CN=self.example"})");
+    CHECK(authenticate_client(shown, by_name, how).why == oauth::client_cause::not_vouched);
+    CHECK(authenticate_client(shown, by_name).why == oauth::client_cause::wrong_outcome);
+    const auto by_itself = oauth::registered_client::from_metadata(
+        R"({"token_endpoint_auth_method":"self_signed_tls_client_auth","jwks":{"keys":[{"x5c":[")" +
+        one_line(pem(*self_signed().certificate)) + "\"]}]}}");
+    CHECK(authenticate_client(shown, by_itself, how).authenticated());
+    CHECK_FALSE(authenticate_client(shown, by_itself).authenticated());
 }
