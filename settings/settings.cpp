@@ -93,6 +93,7 @@ std::string in_words(const reqauth::error& what, const char* (*spelled)(std::siz
 }
 
 reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) {
+    if (!anchors && all.agents.empty() && all.unvouched) return reqauth::trust::nobody();
     if (!anchors)
         anchors = of_setting(row("agents"), [&] {
             std::error_code none;
@@ -112,6 +113,7 @@ reqauth::server_policy policy_of(const settings& all, const reqauth::trust& agen
     reqauth::server_policy policy;
     policy.when_offered =
         all.missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);
+    if (all.unvouched) policy.when_offered = policy.when_offered.or_unvouched();
     if (all.invalid_continues) policy.when_offered = policy.when_offered.invalid_is_anonymous();
     of_setting(row("invalid"), [&] { policy.when_offered.check(); });
     policy.ca_names = all.ca_names;

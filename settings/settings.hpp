@@ -27,6 +27,7 @@ struct settings {
     std::string crl = {};
     bool missing_fails = false;
     bool invalid_continues = false;
+    bool unvouched = false;
     bool ca_names = true;
     std::uint32_t verify_depth = not_said; ///< OpenSSL's default, then
     bool beside_required = false;
@@ -77,6 +78,8 @@ constexpr setting table[] = {
     {"missing", choice{&settings::missing_fails, "fail", "continue"}, "an agent that sends no certificate"},
     {"invalid", choice{&settings::invalid_continues, "continue", "fail"},
      "an agent whose certificate does not verify; continue: it is nobody"},
+    {"unvouched", choice{&settings::unvouched, "on", "off"},
+     "take certificates that nobody vouches for, too; no agent's: they are handed on by a name of their own"},
     {"ca_names", choice{&settings::ca_names, "on", "off"}, "name the agents' CAs in the request"},
     {"verify_depth", number{&settings::verify_depth, "a number of CAs", 100},
      "the most CAs between a certificate and its anchor"},

@@ -72,6 +72,21 @@ struct client_cert_options {
 [[nodiscard]] REQAUTH_EXPORT client_cert client_cert_of_customer(const SSL& ssl,
                                                                  const client_cert_options& options = {});
 
+/// cert_format is how an application behind may want a certificate. None has a control character but pem, and none a
+/// comma outside of quotes.
+enum class cert_format {
+    client_cert, ///< ":" base64 of the DER ":" (RFC 9440)
+    pem,         ///< PEM, of several lines
+    escaped_pem, ///< that in a URI's escapes, as nginx's $ssl_client_escaped_cert
+    x5t_s256,    ///< base64url of SHA-256 over the DER, as in a token's cnf (RFC 8705)
+    xfcc,        ///< Envoy's X-Forwarded-Client-Cert: Hash, Cert, Subject, and each URI and DNS name
+};
+
+/// written_as writes it, whoever's it is: ask first whether it is anybody's, by client_cert_of_agent,
+/// client_cert_of_customer or unvouched_of. xfcc has names, and does not say whose word they are. Throws std::bad_alloc, and
+/// error{openssl} where a certificate cannot be written.
+[[nodiscard]] REQAUTH_EXPORT std::string written_as(X509& certificate, cert_format format);
+
 /// is_client_cert_field says whether a request's header field of this name is to be removed before the request goes
 /// on: Client-Cert and Client-Cert-Chain in any case, and what CGI, WSGI and the like fold into the same variable, as
 /// Client_Cert. Any octet that is neither a letter nor a digit counts as the hyphen. Trailer fields are to be removed as

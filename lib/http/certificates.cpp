@@ -3,33 +3,100 @@
 
 #include "../openssl/base/fence.hpp"
 #include "../openssl/base/handle.hpp"
+#include "../openssl/base/pem.hpp"
 
 #include <reqauth/error.hpp>
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <span>
 #include <vector>
 
 namespace reqauth {
 
 namespace {
 
+std::size_t base64_size(std::size_t octets) noexcept { return (octets + 2) / 3 * 4; }
+
+[[noreturn]] void cannot_be_written() {
+    throw error(errc::openssl, "a certificate cannot be written" + detail::drain_errors());
+}
+
+std::string base64(std::span<const unsigned char> octets) {
+    std::vector<unsigned char> text(base64_size(octets.size()) + 1); // and the NUL of EVP_EncodeBlock
+    EVP_EncodeBlock(text.data(), octets.data(), static_cast<int>(octets.size()));
+    return {text.begin(), text.end() - 1};
+}
+
 // A byte sequence of RFC 8941, appended. False where the values would get larger than `left` octets.
 bool append(std::string& value, X509& certificate, std::size_t& left) {
     const int size = i2d_X509(&certificate, nullptr);
-    if (size <= 0) throw error(errc::openssl, "a certificate cannot be written" + detail::drain_errors());
+    if (size <= 0) cannot_be_written();
     const std::size_t separator = value.empty() ? 0 : 2;
-    const std::size_t encoded = (static_cast<std::size_t>(size) + 2) / 3 * 4;
-    const std::size_t octets = separator + 2 + encoded;
+    const std::size_t octets = separator + 2 + base64_size(static_cast<std::size_t>(size));
     if (octets > left) return false;
     left -= octets;
 
     std::vector<unsigned char> der(static_cast<std::size_t>(size));
     unsigned char* end = der.data();
-    if (i2d_X509(&certificate, &end) != size)
-        throw error(errc::openssl, "a certificate cannot be written" + detail::drain_errors());
-    std::vector<unsigned char> base64(encoded + 1); // and the NUL of EVP_EncodeBlock
-    EVP_EncodeBlock(base64.data(), der.data(), size);
-    value.append(separator == 0 ? ":" : ", :").append(base64.begin(), base64.end() - 1).append(":");
+    if (i2d_X509(&certificate, &end) != size) cannot_be_written();
+    value.append(separator == 0 ? ":" : ", :").append(base64(der)).append(":");
     return true;
+}
+
+std::string pem_of(X509& certificate) {
+    const detail::bio_handle out(BIO_new(BIO_s_mem()));
+    if (out == nullptr || PEM_write_bio_X509(out.get(), &certificate) != 1) cannot_be_written();
+    char* text = nullptr;
+    const long size = BIO_get_mem_data(out.get(), &text);
+    return {text, static_cast<std::size_t>(size)};
+}
+
+std::string escaped(std::string_view text) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    constexpr std::string_view plain = "-._~";
+    std::string out;
+    for (const char c : text) {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || plain.find(c) != plain.npos) {
+            out += c;
+            continue;
+        }
+        const auto octet = static_cast<unsigned char>(c);
+        ((out += '%') += digits[octet >> 4U]) += digits[octet & 15U];
+    }
+    return out;
+}
+
+std::string x5t_s256_of(X509& certificate) {
+    std::string text = base64(detail::sha256(certificate));
+    text.pop_back(); // 32 octets have one =
+    std::ranges::replace(text, '+', '-');
+    std::ranges::replace(text, '/', '_');
+    return text;
+}
+
+// One element. What a value has is in quotes, so that no name can add another.
+std::string xfcc_of(X509& certificate) {
+    std::string text = "Hash=" + detail::hex(detail::sha256(certificate)) + ";Cert=\"" + escaped(pem_of(certificate)) +
+                       "\";Subject=" + reqauth::quoted(detail::name_text(X509_get_subject_name(&certificate)));
+    ERR_set_mark();
+    const std::unique_ptr<GENERAL_NAMES, detail::freed_by<GENERAL_NAMES_free>> names(
+        static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(&certificate, NID_subject_alt_name, nullptr, nullptr)));
+    ERR_pop_to_mark();
+    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+        int type = 0;
+        const void* value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names.get(), i), &type);
+        if (type != GEN_URI && type != GEN_DNS) continue;
+        const auto* string = static_cast<const ASN1_STRING*>(value);
+        const std::string_view octets(reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+                                      static_cast<std::size_t>(ASN1_STRING_length(string)));
+        text += (type == GEN_URI ? ";URI=" : ";DNS=") + reqauth::quoted(octets);
+    }
+    return text;
 }
 
 // `chain` is with the leaf, or empty.
@@ -47,6 +114,19 @@ client_cert fields_of(authenticated_by by, X509& leaf, const std::vector<X509*>&
 
 client_cert client_cert_of_agent(const flagged_peer& agent, const client_cert_options& options) {
     return fields_of(authenticated_by::flag, agent.certificate(), agent.chain(), options);
+}
+
+std::string written_as(X509& certificate, cert_format format) {
+    std::size_t left = std::numeric_limits<std::size_t>::max();
+    std::string value;
+    switch (format) {
+    case cert_format::client_cert: append(value, certificate, left); break;
+    case cert_format::pem: return pem_of(certificate);
+    case cert_format::escaped_pem: return escaped(pem_of(certificate));
+    case cert_format::x5t_s256: return x5t_s256_of(certificate);
+    case cert_format::xfcc: return xfcc_of(certificate);
+    }
+    return value;
 }
 
 //= RCA-14

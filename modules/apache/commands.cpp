@@ -75,6 +75,7 @@ const command_rec commands[] = {
     spell("ReqAuthCARevocationFile", of("crl")),
     spell("ReqAuthMissing", of("missing")),
     spell("ReqAuthInvalid", of("invalid")),
+    spell("ReqAuthUnvouched", of("unvouched")),
     spell("ReqAuthCANames", of("ca_names")),
     spell("ReqAuthVerifyDepth", of("verify_depth")),
     spell("ReqAuthBesideRequired", of("beside_required")),

@@ -81,7 +81,7 @@ void settle(conn_rec* c, connection& kept) {
         kept.why = std::get<reqauth::other_peer>(who).why;
         kept.verify_error = std::get<reqauth::other_peer>(who).verify_error;
     }
-    kept.said = kept.agent ? said_of(c, *kept.agent) : said_of_presented(*ssl);
+    kept.said = kept.agent ? said_of(c, *kept.agent) : said_of_others(c, *ssl);
     kept.settled = true;
 }
 

@@ -114,6 +114,9 @@ field field_of(std::string_view name, const char* variable) {
                                  '"');
     if (std::string_view(known).starts_with("REQAUTH_PRESENTED_"))
         throw std::runtime_error("hands on identities, and " + std::string(known) + " is none");
+    if (std::string_view(known).starts_with("REQAUTH_UNVOUCHED_") && reqauth::is_client_cert_field(name))
+        throw std::runtime_error("hands on what is verified in " + quoted + ", and " + known +
+                                 " is nobody's word: give it a field of another name");
     return {std::string(name), known};
 }
 

@@ -12,12 +12,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 
 namespace reqauth_apache {
 
 namespace {
 
+using reqauth::cert_format;
 using reqauth::flagged_peer;
 using namespace reqauth_modules;
 using kind = reqauth::subject_alt_name::kind;
@@ -36,6 +38,16 @@ constexpr std::array names = {"REQAUTH_OUTCOME",
                               "REQAUTH_RESUMED",
                               "REQAUTH_CLIENT_CERT",
                               "REQAUTH_CLIENT_CERT_CHAIN",
+                              "REQAUTH_CERT",
+                              "REQAUTH_ESCAPED_CERT",
+                              "REQAUTH_X5T_S256",
+                              "REQAUTH_XFCC",
+                              "REQAUTH_CUSTOMER_CLIENT_CERT",
+                              "REQAUTH_CUSTOMER_X5T_S256",
+                              "REQAUTH_CUSTOMER_XFCC",
+                              "REQAUTH_UNVOUCHED_CLIENT_CERT",
+                              "REQAUTH_UNVOUCHED_ESCAPED_CERT",
+                              "REQAUTH_UNVOUCHED_X5T_S256",
                               "REQAUTH_PRESENTED_SUBJECT",
                               "REQAUTH_PRESENTED_ISSUER",
                               "REQAUTH_PRESENTED_SERIAL",
@@ -66,8 +78,8 @@ std::string value_of(const server_rec* server, const connection& kept, std::stri
         return std::string("FAILED:") + X509_verify_cert_error_string(kept.verify_error);
     }
     if (may_say(is, kept))
-        for (const auto& [said, value] : kept.said)
-            if (name == said) return value;
+        for (const auto& [called, value] : kept.said)
+            if (name == called) return value;
     return "";
 }
 
@@ -136,31 +148,58 @@ const char* parse_require(cmd_parms* command, const char* line, const void**) no
 
 constexpr authz_provider require = {check_require, parse_require};
 
-} // namespace
-
-std::vector<std::pair<const char*, std::string>> said_of_presented(const SSL& ssl) {
-    const auto what = reqauth::presented_of(ssl);
-    if (!what) return {};
-    return {{"REQAUTH_PRESENTED_SUBJECT", what->subject},
-            {"REQAUTH_PRESENTED_ISSUER", what->issuer},
-            {"REQAUTH_PRESENTED_SERIAL", what->serial},
-            {"REQAUTH_PRESENTED_NOT_BEFORE", what->not_before},
-            {"REQAUTH_PRESENTED_NOT_AFTER", what->not_after},
-            {"REQAUTH_PRESENTED_FINGERPRINT", hexadecimal(what->thumbprint)},
-            {"REQAUTH_PRESENTED_DEPTH", std::to_string(what->depth)},
-            {"REQAUTH_PRESENTED_FAILED", what->failed},
-            {"REQAUTH_PRESENTED_BECAUSE", what->because}};
+said written(conn_rec* c, X509& certificate, std::initializer_list<std::pair<const char*, reqauth::cert_format>> as) {
+    said all;
+    for (const auto& [name, format] : as) {
+        std::string value = reqauth::written_as(certificate, format);
+        if (value.size() <= reqauth::client_cert_options().most)
+            all.emplace_back(name, std::move(value));
+        else
+            ap_log_cerror(APLOG_MARK, APLOG_ERR, 0, c,
+                          "a certificate is too large for a header field, so %s is not set", name);
+    }
+    return all;
 }
 
-std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const flagged_peer& agent) {
-    std::vector<std::pair<const char*, std::string>> said = {{"REQAUTH_SUBJECT", agent.subject()},
-                                                             {"REQAUTH_ISSUER", agent.issuer()},
-                                                             {"REQAUTH_SERIAL", agent.serial()},
-                                                             {"REQAUTH_NOT_AFTER", end_of(agent)},
-                                                             {"REQAUTH_SAN_DNS", names_of(agent, kind::dns)},
-                                                             {"REQAUTH_SAN_URI", names_of(agent, kind::uri)},
-                                                             {"REQAUTH_FINGERPRINT", hexadecimal(agent.thumbprint())},
-                                                             {"REQAUTH_RESUMED", agent.resumed() ? "1" : "0"}};
+} // namespace
+
+said said_of_others(conn_rec* c, const SSL& ssl) {
+    X509* const shown = SSL_get0_peer_certificate(&ssl);
+    if (shown == nullptr) return {};
+    if (std::holds_alternative<reqauth::client_cert_fields>(reqauth::client_cert_of_customer(ssl, {.chain = false})))
+        return written(c, *shown,
+                       {{"REQAUTH_CUSTOMER_CLIENT_CERT", cert_format::client_cert},
+                        {"REQAUTH_CUSTOMER_X5T_S256", cert_format::x5t_s256},
+                        {"REQAUTH_CUSTOMER_XFCC", cert_format::xfcc}});
+    const auto what = reqauth::presented_of(ssl);
+    if (!what) return {};
+    said all = {{"REQAUTH_PRESENTED_SUBJECT", what->subject},
+                {"REQAUTH_PRESENTED_ISSUER", what->issuer},
+                {"REQAUTH_PRESENTED_SERIAL", what->serial},
+                {"REQAUTH_PRESENTED_NOT_BEFORE", what->not_before},
+                {"REQAUTH_PRESENTED_NOT_AFTER", what->not_after},
+                {"REQAUTH_PRESENTED_FINGERPRINT", hexadecimal(what->thumbprint)},
+                {"REQAUTH_PRESENTED_DEPTH", std::to_string(what->depth)},
+                {"REQAUTH_PRESENTED_FAILED", what->failed},
+                {"REQAUTH_PRESENTED_BECAUSE", what->because}};
+    if (const auto unvouched = reqauth::unvouched_of(ssl))
+        for (auto& each : written(c, unvouched->certificate(),
+                                  {{"REQAUTH_UNVOUCHED_CLIENT_CERT", cert_format::client_cert},
+                                   {"REQAUTH_UNVOUCHED_ESCAPED_CERT", cert_format::escaped_pem},
+                                   {"REQAUTH_UNVOUCHED_X5T_S256", cert_format::x5t_s256}}))
+            all.push_back(std::move(each));
+    return all;
+}
+
+said said_of(conn_rec* c, const flagged_peer& agent) {
+    said all = {{"REQAUTH_SUBJECT", agent.subject()},
+                {"REQAUTH_ISSUER", agent.issuer()},
+                {"REQAUTH_SERIAL", agent.serial()},
+                {"REQAUTH_NOT_AFTER", end_of(agent)},
+                {"REQAUTH_SAN_DNS", names_of(agent, kind::dns)},
+                {"REQAUTH_SAN_URI", names_of(agent, kind::uri)},
+                {"REQAUTH_FINGERPRINT", hexadecimal(agent.thumbprint())},
+                {"REQAUTH_RESUMED", agent.resumed() ? "1" : "0"}};
     const auto add = [&](bool chain) {
         const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});
         const auto* const fields = std::get_if<reqauth::client_cert_fields>(&found);
@@ -170,11 +209,17 @@ std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const flag
                           "the certificate of the agent %s is too large for a header field, so %s is not set",
                           agent.subject().c_str(), name);
         else
-            said.emplace_back(name, chain ? fields->client_cert_chain : fields->client_cert);
+            all.emplace_back(name, chain ? fields->client_cert_chain : fields->client_cert);
     };
     add(false);
     add(true);
-    return said;
+    for (auto& each : written(c, agent.certificate(),
+                              {{"REQAUTH_CERT", cert_format::pem},
+                               {"REQAUTH_ESCAPED_CERT", cert_format::escaped_pem},
+                               {"REQAUTH_X5T_S256", cert_format::x5t_s256},
+                               {"REQAUTH_XFCC", cert_format::xfcc}}))
+        all.push_back(std::move(each));
+    return all;
 }
 
 const char* variable_named(std::string_view name) noexcept {

@@ -3,15 +3,20 @@
 
 #include "connection.hpp"
 
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace reqauth_apache {
 
-/// said_of gives what requests are told of an agent, by name.
-std::vector<std::pair<const char*, std::string>> said_of(conn_rec* c, const reqauth::flagged_peer& agent);
+/// said is what requests are told, by name.
+using said = std::vector<std::pair<const char*, std::string>>;
 
-/// said_of_presented gives what they are told of a certificate that did not verify, and was let pass.
-std::vector<std::pair<const char*, std::string>> said_of_presented(const SSL& ssl);
+/// said_of gives it for an agent; said_of_others for a customer whom the handshake verified, and for a certificate that the
+/// flag brought and that did not verify.
+said said_of(conn_rec* c, const reqauth::flagged_peer& agent);
+said said_of_others(conn_rec* c, const SSL& ssl);
 
 /// variable_named gives the REQAUTH_... of this name; null where there is none.
 const char* variable_named(std::string_view name) noexcept;

@@ -24,6 +24,7 @@ const SSL* ssl_of(const ngx_http_request_t* request) {
     return request->connection->ssl != nullptr ? request->connection->ssl->connection : nullptr;
 }
 
+using reqauth::cert_format;
 using reqauth::flagged_peer;
 using reqauth::peer;
 using namespace reqauth_modules;
@@ -71,6 +72,14 @@ std::string client_cert_of(const ngx_http_request_t* request, const flagged_peer
     return {};
 }
 
+/// within gives a value that fits into a header field.
+std::string within(const ngx_http_request_t* request, std::string value) {
+    if (value.size() <= reqauth::client_cert_options().most) return value;
+    ngx_log_error(NGX_LOG_ERR, request->connection->log, 0,
+                  "reqauth: a certificate is too large for a header field, so a variable is empty");
+    return {};
+}
+
 /// of_agent gives a variable that only a verified agent has.
 using of_agent = std::string (*)(const ngx_http_request_t*, const flagged_peer&);
 
@@ -81,6 +90,23 @@ ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t
     const peer who = reqauth::peer_of(*ssl);
     if (standing_of(*ssl, who, *settings_of(request)) != standing::agent) return not_found(value);
     return give(request, value, write(request, std::get<flagged_peer>(who)));
+} catch (const std::exception&) {
+    return NGX_ERROR;
+}
+
+template <cert_format format> constexpr auto agents_cert =
+    agents_variable<[](auto* request, const flagged_peer& agent) {
+        return within(request, written_as(agent.certificate(), format));
+    }>;
+
+/// customers_cert gives the certificate of whoever nginx itself has verified.
+template <cert_format format>
+ngx_int_t customers_cert(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
+    const SSL* ssl = ssl_of(request);
+    if (ssl == nullptr) return not_found(value);
+    const auto found = reqauth::client_cert_of_customer(*ssl, {.chain = false});
+    if (!std::holds_alternative<reqauth::client_cert_fields>(found)) return not_found(value);
+    return give(request, value, within(request, written_as(*SSL_get0_peer_certificate(ssl), format)));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
@@ -136,6 +162,14 @@ template <auto member> std::string presented(const seen& connection) {
     return what ? text_of((*what).*member) : std::string();
 }
 
+/// unvouched_cert gives the certificate that nobody vouches for, whose key is proven.
+template <cert_format format> std::string unvouched_cert(const seen& connection) {
+    const auto who = connection.misdirected ? std::nullopt : reqauth::unvouched_of(connection.ssl);
+    if (!who) return {};
+    const std::string value = written_as(who->certificate(), format);
+    return value.size() <= reqauth::client_cert_options().most ? value : std::string();
+}
+
 struct variable {
     const char* name;
     ngx_http_get_variable_pt get;
@@ -160,6 +194,16 @@ constexpr variable variables[] = {
      agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, false); }>},
     {"reqauth_client_cert_chain",
      agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, true); }>},
+    {"reqauth_raw_cert", agents_cert<cert_format::pem>},
+    {"reqauth_escaped_cert", agents_cert<cert_format::escaped_pem>},
+    {"reqauth_x5t_s256", agents_cert<cert_format::x5t_s256>},
+    {"reqauth_xfcc", agents_cert<cert_format::xfcc>},
+    {"reqauth_customer_client_cert", customers_cert<cert_format::client_cert>},
+    {"reqauth_customer_x5t_s256", customers_cert<cert_format::x5t_s256>},
+    {"reqauth_customer_xfcc", customers_cert<cert_format::xfcc>},
+    {"reqauth_unvouched_client_cert", anybodys_variable<unvouched_cert<cert_format::client_cert>>},
+    {"reqauth_unvouched_escaped_cert", anybodys_variable<unvouched_cert<cert_format::escaped_pem>>},
+    {"reqauth_unvouched_x5t_s256", anybodys_variable<unvouched_cert<cert_format::x5t_s256>>},
     {"reqauth_resumed",
      agents_variable<[](auto*, const flagged_peer& agent) { return std::string(agent.resumed() ? "1" : "0"); }>},
     {"reqauth_presented_subject", anybodys_variable<presented<&presented_certificate::subject>>},
@@ -248,7 +292,9 @@ ngx_int_t add_variables(ngx_conf_t* configuration) {
     for (const variable& each : variables) {
         ngx_str_t name = name_of(each.name);
         // nginx warns where long names fill its hash, which is for names that come at run time, as in SSI: these stay out.
-        const bool is_long = std::string_view(each.name).starts_with("reqauth_presented_");
+        const std::string_view text = each.name;
+        const bool is_long = text.starts_with("reqauth_presented_") || text.starts_with("reqauth_customer_") ||
+                             text.starts_with("reqauth_unvouched_");
         ngx_http_variable_t* added = ngx_http_add_variable(configuration, &name, is_long ? NGX_HTTP_VAR_NOHASH : 0);
         if (added == nullptr) return NGX_ERROR;
         added->get_handler = each.get;

@@ -54,6 +54,7 @@ ngx_command_t commands[] = {
     directive(ngx_string("reqauth_crl"), row("crl")),
     directive(ngx_string("reqauth_missing"), row("missing")),
     directive(ngx_string("reqauth_invalid"), row("invalid")),
+    directive(ngx_string("reqauth_unvouched"), row("unvouched")),
     directive(ngx_string("reqauth_ca_names"), row("ca_names")),
     directive(ngx_string("reqauth_verify_depth"), row("verify_depth")),
     directive(ngx_string("reqauth_session_age"), row("session_age")),

@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "guide/application.hpp"
+#include "support/bad_peer.hpp"
 #include "support/contexts.hpp"
 #include "support/sessions.hpp"
 
@@ -21,6 +22,9 @@ bool may_pass(const oauth::decision& made, bool (*proof_holds)(const std::string
 oauth::client_certificate behind_a_proxy(const SSL& from_proxy, const std::vector<oauth::thumbprint>& proxies,
                                          const std::vector<std::string_view>& client_cert_fields);
 std::string confirmation_for(const reqauth::flagged_peer& client);
+reqauth::server_policy for_any_certificate();
+oauth::policy for_unvouched_clients();
+std::string token_endpoint(const SSL& ssl, std::string_view metadata_of_the_client_id);
 } // namespace oauth_guide
 
 using namespace support;
@@ -128,4 +132,28 @@ TEST_CASE("oauth.md / introspection, values, DPoP -> as the document says", "[gu
     CHECK_FALSE(made.accepted());
     CHECK(oauth_guide::may_pass(made, [](const std::string& jkt) { return jkt.size() == 43; }));
     CHECK_FALSE(oauth_guide::may_pass(made, [](const std::string&) { return false; }));
+}
+
+TEST_CASE("oauth guide / certificates that nobody vouches for / bind tokens, and authenticate at the token endpoint",
+          "[guide][MTLS-7][MTLS-8]") {
+    const auto server = attached_server(oauth_guide::for_any_certificate());
+    const identity self = issue({.common_name = "self.example"});
+    const auto client = flagged_client(self);
+    pair both(*server, *client.context);
+    REQUIRE(both.shake());
+    const auto shown = oauth::client_certificate::of(*both.server.ssl);
+    CHECK(judged(shown, claims_for(self), oauth_guide::for_unvouched_clients()) == cause::bound);
+    CHECK(judged(shown, claims_for(agent()), oauth_guide::for_unvouched_clients()) == cause::mismatch);
+    std::string x5c = pem(*self.certificate);
+    x5c.erase(0, x5c.find('\n'));
+    x5c.erase(x5c.find("-----"));
+    std::erase(x5c, '\n');
+    CHECK(oauth_guide::token_endpoint(
+              *both.server.ssl,
+              R"({"token_endpoint_auth_method":"self_signed_tls_client_auth","jwks":{"keys":[{"x5c":[")" + x5c +
+                  "\"]}]}}") == "200");
+    CHECK(oauth_guide::token_endpoint(
+              *both.server.ssl,
+              R"({"token_endpoint_auth_method":"tls_client_auth","tls_client_auth_subject_dn":"CN=self.example"})")
+              .starts_with("401"));
 }

@@ -423,3 +423,40 @@ TEST_CASE("server / subject, subjectAltName / written to inject -> ends no heade
         }
     }
 }
+
+TEST_CASE("http / written_as / each format -> the certificate, as others write it", "[handshake]") {
+    using reqauth::cert_format;
+    const identity who = issue({.common_name = "a \"b\", c;d",
+                                .alt_names = {{GEN_DNS, "a.example"},
+                                              {GEN_URI, "spiffe://a.example/x;DNS=\"evil\""},
+                                              {GEN_EMAIL, "a@a.example"}}});
+    X509& certificate = *who.certificate;
+    const std::string as_pem = pem(certificate);
+    CHECK(written_as(certificate, cert_format::client_cert) == byte_sequence(certificate));
+    CHECK(written_as(certificate, cert_format::pem) == as_pem);
+    const std::string escaped = written_as(certificate, cert_format::escaped_pem);
+    CHECK(escaped.starts_with("-----BEGIN%20CERTIFICATE-----%0A"));
+    std::string unescaped;
+    for (std::size_t at = 0; at < escaped.size(); ++at)
+        if (escaped[at] == '%') {
+            unescaped += static_cast<char>(std::stoi(escaped.substr(at + 1, 2), nullptr, 16));
+            at += 2;
+        } else {
+            unescaped += escaped[at];
+        }
+    CHECK(unescaped == as_pem);
+
+    std::array<unsigned char, 32> digest{};
+    REQUIRE(X509_digest(&certificate, EVP_sha256(), digest.data(), nullptr) == 1);
+    std::string hex;
+    for (const unsigned char octet : digest) {
+        hex += "0123456789abcdef"[octet >> 4];
+        hex += "0123456789abcdef"[octet & 15];
+    }
+    const std::string thumbprint = written_as(certificate, cert_format::x5t_s256);
+    CHECK(thumbprint.size() == 43);
+    CHECK(thumbprint.find_first_of("+/=") == std::string::npos);
+    CHECK(written_as(certificate, cert_format::xfcc) ==
+          "Hash=" + hex + ";Cert=\"" + escaped +
+              R"(";Subject="CN=a \\22b\\22\\2C c\\3Bd";DNS="a.example";URI="spiffe://a.example/x;DNS=\"evil\"")");
+}

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -715,6 +716,29 @@ def test_presented():
             sees(headers_of(server, '/echo', tunnel), x_subject='', x_env='(null)')
         with Tunnel(server, 'a.example', who='impostor') as tunnel:
             assert 'x-subject: CN=' not in raw_of(tunnel, 'b.example'), 'at another virtual host'
+
+
+def x5t_s256(name):
+    return base64.urlsafe_b64encode(bytes.fromhex(fingerprint(name))).decode().rstrip('=')
+
+
+def test_formats():
+    """One certificate in other spellings, by whose word it is; one that is nobody's comes by its own names alone."""
+    openssl('req', '-x509', *EC, '-nodes', '-subj', '/CN=crawler.example', '-days', '2', '-keyout', path('self.key'), '-out', path('self.pem'))
+    told = '\n'.join(f'Header always set X-{each.replace("_", "-")} "expr=%{{REQAUTH_{each}}}"' for each in (
+        'SUBJECT', 'ESCAPED_CERT', 'X5T_S256', 'XFCC', 'CUSTOMER_CLIENT_CERT', 'CUSTOMER_X5T_S256', 'UNVOUCHED_CLIENT_CERT', 'UNVOUCHED_X5T_S256'))
+    nothing = dict.fromkeys(('x_subject', 'x_escaped_cert', 'x_x5t_s256', 'x_xfcc', 'x_customer_client_cert', 'x_customer_x5t_s256',
+                             'x_unvouched_client_cert', 'x_unvouched_x5t_s256'), '')
+    with Apache(vhost('a.example', f'{AGENTS_CA}\nReqAuthUnvouched on\n{told}') + vhost('b.example', f'{AGENTS_CA}\n{told}')) as server:
+        with Tunnel(server, 'a.example', who='self') as tunnel:
+            sees(headers_of(server, '/echo', tunnel), **nothing | {'x_unvouched_client_cert': client_cert('self'), 'x_unvouched_x5t_s256': x5t_s256('self')})
+            assert x5t_s256('self') not in raw_of(tunnel, 'b.example'), 'at another virtual host'
+        with Tunnel(server, 'a.example') as tunnel:
+            sees(headers_of(server, '/echo', tunnel), **nothing | {
+                'x_subject': 'CN=crawler.example', 'x_x5t_s256': x5t_s256('crawler'),
+                'x_escaped_cert': urllib.parse.quote(octets_of('crawler.pem').decode(), safe=''),
+                'x_xfcc': f'Hash={fingerprint("crawler")};Cert="{urllib.parse.quote(octets_of("crawler.pem").decode(), safe="")}";'
+                          'Subject="CN=crawler.example";DNS="crawler.example";URI="https://crawler.example/bot"'})
 
 
 def raw_of(tunnel, host):
@@ -1427,6 +1451,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     ('ReqAuthHeader X_Agent REQAUTH_SUBJECT', 'ReqAuthHeader', 'letters, digits and hyphens, not "X_Agent"'),
     ('ReqAuthHeader connection REQAUTH_SUBJECT', 'ReqAuthHeader', 'another field than "connection"'),
     ('ReqAuthHeader X-Agent REQAUTH_PRESENTED_SUBJECT', 'ReqAuthHeader', 'hands on identities, and REQAUTH_PRESENTED_SUBJECT is none'),
+    ('ReqAuthHeader Client-Cert REQAUTH_UNVOUCHED_CLIENT_CERT', 'ReqAuthHeader', 'give it a field of another name'),
     ('ReqAuthHeader X-Agent SUBJECT', 'ReqAuthHeader', 'takes a variable REQAUTH_... after the field\'s name, not "SUBJECT"'),
     ('<Location /x>\nReqAuthHeader X-Agent\n</Location>', 'ReqAuthHeader', 'not allowed in'),
     ('ReqAuthDangerTrustInboundFields 1', 'ReqAuthDangerTrustInboundFields', 'takes on or off'),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the nginx module in a real nginx, on loopback, against clients with and without the flag."""
 import asyncio
+import base64
 import collections
 import contextlib
 import functools
@@ -14,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -22,7 +24,7 @@ import refusals
 import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, counted_by, unused_port
-from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, other, own, path,
+from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own, path,
                      presenting, revocation_list, run, same, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
@@ -473,6 +475,54 @@ def test_presented():
         with Tunnel(nginx, 'a.example', 'impostor', 'presents') as tunnel:
             for host, subject in (('a.example', 'CN=crawler.example'), ('b.example', '')):
                 assert tunnel.get(host)[0][1].get('presented_subject') == subject, host
+
+
+def escaped(name):
+    return urllib.parse.quote(octets_of(f'{name}.pem').decode(), safe='')
+
+
+def x5t_s256(name):
+    return base64.urlsafe_b64encode(bytes.fromhex(fingerprint(name))).decode().rstrip('=')
+
+
+FORMATS = ('raw_cert', 'escaped_cert', 'x5t_s256', 'xfcc', 'customer_client_cert', 'customer_x5t_s256', 'customer_xfcc',
+           'unvouched_client_cert', 'unvouched_escaped_cert', 'unvouched_x5t_s256')
+IN_FORMATS = r'\n'.join(['outcome=$reqauth_outcome', 'reason=$reqauth_reason', 'subject=$reqauth_subject',
+                         *(f'{each}=${{reqauth_{each}}}' for each in FORMATS), ''])
+IN_NONE = dict.fromkeys(FORMATS, '')
+
+
+def test_unvouched():
+    """A self-signed certificate is nobody's word: it comes by its own names, to the host that takes it, and opens nothing."""
+    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=crawler.example',
+            '-days', '2', '-keyout', path('self.key'), '-out', path('self.pem'))
+    alone = 'reqauth on; reqauth_unvouched on;'
+    with Nginx(vhost('a.example', on(), 'reqauth_unvouched on;', says=IN_FORMATS), vhost('b.example', on(), says=IN_FORMATS),
+               vhost('c.example', alone, says=IN_FORMATS)) as nginx:
+        unvouched = IN_NONE | {'outcome': 'accepted', 'reason': 'invalid', 'subject': '', 'unvouched_x5t_s256': x5t_s256('self'),
+                               'unvouched_escaped_cert': escaped('self'), 'unvouched_client_cert': client_cert('self')}
+        for host in ('a.example', 'c.example'):
+            meets(nginx, host, *own('self'), *SHOWN, **unvouched)
+        meets(nginx, 'b.example', *own('self'), *SHOWN, status=1, line={'alert_received': 'unknown_ca'})
+        meets(nginx, 'a.example', *CRAWLER, **{**IN_NONE, 'subject': 'CN=crawler.example', 'x5t_s256': x5t_s256('crawler'),
+                                               'escaped_cert': escaped('crawler'), 'raw_cert': '-----BEGIN CERTIFICATE-----',
+                                               'xfcc': f'Hash={fingerprint("crawler")};Cert="{escaped("crawler")}";'
+                                                       'Subject="CN=crawler.example";DNS="crawler.example";URI="https://crawler.example/bot"'})
+        meets(nginx, 'c.example', *CRAWLER, subject='', unvouched_x5t_s256=x5t_s256('crawler'))
+        meets(nginx, 'a.example', *own('expired'), *SHOWN, status=1)
+        with Tunnel(nginx, 'a.example', 'self', 'presents') as tunnel:
+            for host, thumbprint in (('a.example', x5t_s256('self')), ('b.example', ''), ('c.example', '')):
+                assert tunnel.get(host)[0][1].get('unvouched_x5t_s256') == thumbprint, host
+
+
+def test_certificate_of_a_customer():
+    with Nginx(vhost('a.example', on(), f'ssl_verify_client optional; {CA}', says=IN_FORMATS)) as nginx:
+        seen = curl(nginx, 'a.example', '--cert', path('customer.pem'), '--key', path('customer.key')).page
+        assert seen['customer_x5t_s256'] == x5t_s256('customer') and seen['customer_client_cert'] == client_cert('customer')
+        assert seen['customer_xfcc'].startswith(f'Hash={fingerprint("customer")};')
+        assert seen['xfcc'] == seen['x5t_s256'] == seen['unvouched_x5t_s256'] == ''
+        meets(nginx, 'a.example', *CRAWLER, customer_x5t_s256='', customer_client_cert='', customer_xfcc='', x5t_s256=x5t_s256('crawler'))
+        assert curl(nginx, 'a.example').page['customer_client_cert'] == ''
 
 
 def test_end_of_a_certificate_for_ever():
