@@ -509,7 +509,6 @@ def test_unvouched():
                                                'xfcc': f'Hash={fingerprint("crawler")};Cert="{escaped("crawler")}";'
                                                        'Subject="CN=crawler.example";DNS="crawler.example";URI="https://crawler.example/bot"'})
         meets(nginx, 'c.example', *CRAWLER, subject='', unvouched_x5t_s256=x5t_s256('crawler'))
-        meets(nginx, 'a.example', *own('expired'), *SHOWN, status=1)
         with Tunnel(nginx, 'a.example', 'self', 'presents') as tunnel:
             for host, thumbprint in (('a.example', x5t_s256('self')), ('b.example', ''), ('c.example', '')):
                 assert tunnel.get(host)[0][1].get('unvouched_x5t_s256') == thumbprint, host
