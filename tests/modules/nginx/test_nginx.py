@@ -782,6 +782,20 @@ def test_default_server_that_asks_customers(at):
         assert status in (400, 421) and not page, text
 
 
+@pytest.mark.parametrize('version', ['http/1.1', 'h2'])
+@pytest.mark.parametrize('verify', ['optional', 'optional_no_ca', 'on'])
+def test_default_server_by_its_name(verify, version):
+    """An agent without a name gets in where Host names the very server {} that it is at, though each asks customers."""
+    lines = f'ssl_verify_client {verify}; reqauth_beside_required on; {CA}'
+    with Nginx(*(vhost(f'{each}.example www.{each}.example', on(), lines, listen='ssl http2') for each in 'ab')) as nginx, \
+            Tunnel(nginx, '-', 'crawler', *(['h2'] if version == 'h2' else [])) as tunnel:
+        for name, wanted in ('a.example', '200'), ('www.a.example', '200'), ('unknown.example', '200'), ('b.example', '421'):
+            ran = run('curl', '-s', *(['--http2-prior-knowledge'] if version == 'h2' else []), '-H', f'Host: {name}', '-w', 'status=%{http_code}\n',
+                      f'http://127.0.0.1:{tunnel.port}/')
+            page = said(ran.out)
+            assert page['status'] == wanted and page.get('outcome') == ('accepted' if wanted == '200' else None), (name, ran.out)
+
+
 def asked_host(host, module):
     lines = [f'ssl_verify_client {dict(none="off", require="on").get(host.asks, host.asks)}; {CA}']
     if module:
