@@ -1476,6 +1476,26 @@ def test_apache(certificates):
     went_well(under(CRAWLER, found, '-v'))
 
 
+def test_apache_anyway(certificates):
+    """It goes on without the flag, and says so where its standard error goes."""
+    program('apache2')
+    from servers import Apache
+    web = Apache(f'''<VirtualHost 127.0.0.1:$PORT>
+    ServerName localhost
+    SSLEngine on
+    SSLProtocol TLSv1.3
+    SSLCertificateFile {path('server.pem')}
+    SSLCertificateKeyFile {path('server.key')}
+</VirtualHost>''', module=False, start=False)
+    with Unmodified(['--anyway'], *web.command(), port=web.port) as server:
+        ran = calls(server, *CRAWLER)
+        assert ran.out.startswith('hello\n')
+        same(ran.line, ok=True, requested=False)
+        assert f'{web.log()}{server.errors}'.count('is Apache httpd') == 1
+        server.process.terminate()
+        server.process.wait(PATIENCE)
+
+
 @pytest.mark.parametrize('verify', ['off', 'on', 'optional', 'optional_no_ca'])
 def test_nginx(certificates, verify):
     """With ssl_verify_client it answers every agent with 400: so it goes on without the flag, and says so."""
