@@ -5,6 +5,7 @@
 #include "hooks.hpp"
 #include "journal.hpp"
 #include "settings/spelling.hpp"
+#include "tally.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -69,7 +70,8 @@ struct state {
     std::set<std::string> warned; ///< what was said of SSL_CTXs, once
     /// Those that ask nobody yet, since their certificate and trust are still to come. An SSL_CTX that ends leaves.
     std::set<SSL_CTX*> waiting;
-    std::set<std::string> without_flag; ///< servers that ended a connection on it, where it is to be left out then
+    tally own{};
+    tally* shared = &own; ///< of all processes, where there is one
 };
 state* here = nullptr;
 
@@ -136,35 +138,25 @@ void keep(SSL_CTX& context) {
 }
 
 int place_slot() {
-    static const int slot = SSL_get_ex_new_index(
-        0, nullptr, nullptr,
-        [](CRYPTO_EX_DATA*, const CRYPTO_EX_DATA*, void** what, int, long, void*) {
-            *what = nullptr; // a copy has connected to nobody
-            return 1;
-        },
-        [](void*, void* what, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(what); });
+    static const int slot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     return slot;
 }
 
-/// may_have_flag says whether a server has ended no connection on it. It remembers which server the SSL is to, by name,
-/// and by address where the SSL has the socket: one that is reset has no address any more.
+/// may_have_flag says whether a server has ended no connection on it, of all that reqauth-exec has started. It remembers which
+/// server the SSL is to, by name, and by address where the SSL has the socket: one that is reset has no address any more.
 bool may_have_flag(const SSL& ssl) {
-    auto* place = static_cast<std::string*>(SSL_get_ex_data(&ssl, place_slot()));
-    if (place == nullptr) {
-        auto made = std::make_unique<std::string>();
-        SSL* connection = const_cast<SSL*>(&ssl); // NOLINT: OpenSSL's setter takes it so
-        if (SSL_set_ex_data(connection, place_slot(), made.get()) != 1) throw std::bad_alloc();
-        place = made.release();
-    }
     const char* name = SSL_get_servername(&ssl, TLSEXT_NAMETYPE_host_name);
-    *place = name != nullptr ? name : "";
+    std::string place = name != nullptr ? name : "";
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     const int socket = SSL_get_fd(&ssl);
     if (socket >= 0 && getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
-        place->append(reinterpret_cast<const char*>(&address), size);
-    const std::lock_guard lock(here->guard);
-    return here->without_flag.count(*place) == 0;
+        place.append(reinterpret_cast<const char*>(&address), size);
+    const server_hash server = hash_of(place.data(), place.size());
+    SSL* connection = const_cast<SSL*>(&ssl); // NOLINT: OpenSSL's setter takes it so
+    if (SSL_set_ex_data(connection, place_slot(), reinterpret_cast<void*>(server)) != 1)
+        throw std::bad_alloc(); // NOLINT
+    return !goes_without(*here->shared, server);
 }
 
 /// without_flag says why an SSL_CTX, or all of a process, goes without it.
@@ -451,10 +443,11 @@ void after_fork() { here->guard.unlock(); }
 
 } // namespace
 
-const void* reqauth_exec_pin(const char* text) noexcept {
+const void* reqauth_exec_pin(const char* text, tally* counts) noexcept {
     try {
         // It lives as long as the process: SSLs may be freed at its very end.
         here = new state(read_settings(text));
+        if (counts != nullptr) here->shared = counts;
         here->files = pin(here->with);
         if (pthread_atfork(before_fork, after_fork, after_fork) != 0) throw std::bad_alloc();
     } catch (const std::exception& failed) {
@@ -480,10 +473,8 @@ const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept {
             policy.chained_certificate_callback = {run_own, nullptr};
             policy.observe = [](const SSL& ssl, const reqauth::client_outcome& how) {
                 here->log.note(ssl, how);
-                const auto* place = static_cast<std::string*>(SSL_get_ex_data(&ssl, place_slot()));
-                if (!how.hello_unanswered || place == nullptr || place->empty()) return;
-                const std::lock_guard lock(here->guard);
-                here->without_flag.insert(*place);
+                if (how.hello_unanswered && here->with.retry_without_flag)
+                    leave_out(*here->shared, reinterpret_cast<server_hash>(SSL_get_ex_data(&ssl, place_slot())));
             };
             if (here->with.retry_without_flag) policy.offers_to = may_have_flag;
             here->client.emplace(std::move(policy));

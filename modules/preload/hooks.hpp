@@ -71,10 +71,12 @@ struct reqauth_exec_hooks {
     int (*print_session)(BIO*, std::FILE*, const SSL_SESSION*); ///< to one of the two
 };
 
-/// What the second half exports. The first call is reqauth_exec_pin, with the settings: it reads files and opens the
+struct tally;
+
+/// What the second half exports. The first call is reqauth_exec_pin, with the settings and the tally, or null: it reads files and opens the
 /// log, and does not touch OpenSSL, which is the program's to set up; it gives an address in libreqauth, whose own calls
 /// are left alone. reqauth_exec_begin comes where the program has
 /// done so: null where nothing can be done, and that has been said. `moved`: the process sees other files by now than
 /// those that it began with.
-extern "C" REQAUTH_EXPORT const void* reqauth_exec_pin(const char* settings) noexcept;
+extern "C" REQAUTH_EXPORT const void* reqauth_exec_pin(const char* settings, tally* counts) noexcept;
 extern "C" REQAUTH_EXPORT const reqauth_exec_hooks* reqauth_exec_begin(bool moved) noexcept;

@@ -79,7 +79,7 @@ void load() {
         why_not_loaded = strdup(error != nullptr ? error : "libreqauth-exec.so is another one's; install it again");
         return;
     }
-    set_bases_of_reqauth(pin(settings_text), reinterpret_cast<const void*>(begin));
+    set_bases_of_reqauth(pin(settings_text, counts), reinterpret_cast<const void*>(begin));
     second_half = begin;
 }
 

@@ -82,10 +82,10 @@ std::optional<command> read_options(std::span<char*> arguments) {
         ->check(CLI::IsMember({"empty", "other", "flag"}))
         ->capture_default_str()
         ->excludes(server);
-    app.add_flag(
-           "--retry-without-flag", all.retry_without_flag,
-           "where a server, or what stands before it, ends a connection on the flag, this program's next ones to it go "
-           "without: then it does not know us. Whoever can cut connections can bring that about")
+    app.add_flag("--retry-without-flag", all.retry_without_flag,
+                 "where a server, or what stands before it, ends a connection on the flag, the next ones to it, of all "
+                 "that this "
+                 "starts, go without: then it does not know us. Whoever can cut connections can bring that about")
         ->excludes(server);
     app.add_flag("--verbose", all.verbose, "say on standard error what came of each connection");
     app.add_option("--log", all.log, "append that to a file, a JSON object a line");
@@ -96,7 +96,8 @@ std::optional<command> read_options(std::span<char*> arguments) {
         std::fputs(app.help().c_str(), stdout);
         return std::nullopt;
     } catch (const CLI::ParseError& wrong) {
-        throw usage_error(reqauth_settings::wrong_usage(app, wrong) + "; see reqauth-exec --help, and put the program after --");
+        throw usage_error(reqauth_settings::wrong_usage(app, wrong) +
+                          "; see reqauth-exec --help, and put the program after --");
     }
     if (arguments.end() - end < 2)
         throw usage_error("no program is given: reqauth-exec --cert FILE --key FILE -- PROGRAM ARGUMENTS");

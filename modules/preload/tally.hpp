@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,11 +18,36 @@
 struct tally {
     std::atomic<unsigned> made;
     std::atomic<unsigned> given;
-    std::atomic<unsigned> runs; ///< the program was begun
-    std::atomic<unsigned> told; ///< and has said what came of it
-    std::atomic<int> keeper;    ///< its process
+    std::atomic<unsigned> runs;                   ///< the program was begun
+    std::atomic<unsigned> told;                   ///< and has said what came of it
+    std::atomic<int> keeper;                      ///< its process
+    std::atomic<std::uintptr_t> without_flag[64]; ///< servers that ended a connection on it, where it is left out then
 };
-static_assert(std::atomic<unsigned>::is_always_lock_free);
+static_assert(std::atomic<unsigned>::is_always_lock_free && std::atomic<std::uintptr_t>::is_always_lock_free);
+
+/// server_hash stands for a server's name and address; 0 for none.
+using server_hash = std::uintptr_t;
+
+inline server_hash hash_of(const char* octets, std::size_t size) { // FNV-1a
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (std::size_t at = 0; at < size; ++at) hash = (hash ^ static_cast<unsigned char>(octets[at])) * 0x100000001b3;
+    return size != 0 ? static_cast<server_hash>(hash | 1) : 0;
+}
+
+inline bool goes_without(const tally& all, server_hash server) {
+    for (const auto& each : all.without_flag)
+        if (server != 0 && each == server) return true;
+    return false;
+}
+
+/// leave_out remembers it. Of more than there is room for one is forgotten.
+inline void leave_out(tally& all, server_hash server) {
+    for (auto& each : all.without_flag) {
+        server_hash there = 0;
+        if (server == 0 || each.compare_exchange_strong(there, server) || there == server) return;
+    }
+    all.without_flag[server % 64] = server;
+}
 
 /// conclusion writes what came of a program's SSL_CTXs, in the words that follow its name: 0, where there is nothing to
 /// say, or the octets.

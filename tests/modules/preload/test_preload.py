@@ -284,6 +284,17 @@ for port in sys.argv[2:]:
         agent(elsewhere.line())
 
 
+def test_ends_on_the_flag_of_another_process(certificates):
+    """A shell's second curl goes without; another server has the flag."""
+    with Server(*AGENTS) as behind, Server(*AGENTS) as elsewhere, Listener(in_front_of(behind.port, 'reset')) as box:
+        visit = f'{program("curl")} -sS --cacert {path("servers.pem")} -o /dev/null https://localhost:'
+        ran = under([*CRAWLER, '--retry-without-flag'], 'sh', '-c', f'{visit}{box.port}/ || {visit}{box.port}/')
+        went_well(ran)
+        same(behind.line(), ok=True, offered=False)
+        went_well(under([*CRAWLER, '--retry-without-flag'], 'sh', '-c', f'{visit}{elsewhere.port}/'))
+        agent(elsewhere.line())
+
+
 @pytest.mark.parametrize('answer, certificate, subject', [('empty', 'empty', None), ('other', 'verified', 'CN=customer.example'),
                                                           ('flag', 'invalid', None)])
 def test_on_unacknowledged(answer, certificate, subject):
