@@ -43,8 +43,8 @@ struct credential_options {
 };
 
 /// credential is a certificate, its chain and its private key, proven at load to fit each other by
-/// one signature: so a key that is public only, or another certificate's, is an error there and then, and so
-/// is a certificate that has expired or is not valid yet.
+/// one handshake of TLS 1.3 in memory: so a key that is public only, another certificate's, or of a kind that this OpenSSL
+/// cannot use in TLS 1.3, is an error there and then, and so is a certificate that has expired or is not valid yet.
 ///
 /// Immutable and cheap to copy; holds its own references. Any thread may use it.
 class REQAUTH_EXPORT credential {
@@ -282,7 +282,7 @@ public:
     /// Certificate is to go out (RCA-7); everything else of `context` stays as it is. Nothing is offered where
     /// TLS 1.3 cannot be negotiated (FLAG-9). It wraps the info callback of `context`, too.
     /// Throws error and leaves `context` unchanged: unsuitable_context (DTLS), already_attached,
-    /// extension_taken, openssl.
+    /// extension_taken, openssl; key_unusable, where the security level of `context` forbids a credential's key or chain.
     void attach(SSL_CTX& context) const;
 
     /// offers says whether a ClientHello would have the flag now.
@@ -312,12 +312,13 @@ public:
     /// list: it offers no more, unless `offer` is always.
     /// A handshake under way keeps the credentials with which it began. A request after the handshake gets one only if
     /// they are still the same. Of earlier ones 32 octets for each key are kept, so that `as_before` knows them.
-    /// Throws error{openssl} or std::bad_alloc, and then nothing has changed. Any thread may call it.
+    /// Throws error{key_unusable} where an attached SSL_CTX's security level, as it was at attach, forbids one; error{openssl}
+    /// or std::bad_alloc. Nothing has changed then. Any thread may call it.
     void replace(std::vector<credential> credentials);
 
     /// reload reads the files of those credentials that came from files again, all or nothing, and replaces
     /// what has changed. Says whether something had. A pair of which one half is written
-    /// already is an error like any other that loading throws: the old credentials stay, and the next reload tries again.
+    /// already is an error like any other that loading or replace throws: the old credentials stay, and the next reload tries again.
     bool reload();
 
     /// counters gives what became of the handshakes on all SSL_CTXs and copies of this client. Any thread.

@@ -337,6 +337,16 @@ BREAKS = [
     ("a key that cannot sign loads", [
         (CREDENTIAL, "    else if (!proven)", "    else if (!proven && false)"),
     ]),
+    ("a key with its curve's parameters in full loads", [
+        (CREDENTIAL, "!has_curve_in_full(certified) && proves(", "proves("),
+    ]),
+    ("replace takes what a security level forbids", [
+        ("lib/openssl/client/attach.cpp",
+         "check_usable_everywhere(*state_->side, credentials);", "check_usable_everywhere(*state_->side, {});"),
+    ]),
+    ("reload takes what a security level forbids", [
+        ("lib/openssl/client/attach.cpp", "check_usable_everywhere(*state_->side, after->all);", ""),
+    ]),
     ("a provider asks a person for its PIN", [
         ("lib/openssl/client/no_prompt.cpp", "bool refusing() noexcept { return depth > 0 || in_handshake; }",
          "bool refusing() noexcept { return depth > 1000; }"),

@@ -5,9 +5,12 @@
 #include "support/contexts.hpp"
 
 #include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
+#include <openssl/dsa.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
+#include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
 
@@ -343,4 +346,184 @@ TEST_CASE("credential / files that are missing, empty, malformed, swapped -> an 
     CHECK_NOTHROW(failure_of([&] { (void)credential::from_uri(agent_certificate(), "file:" + missing.string()); }));
     CHECK_NOTHROW(failure_of([&] { (void)credential::from_uri(agent_certificate(), "nosuchscheme:key"); }));
     CHECK(ERR_peek_error() == 0); // nothing is left behind for the application to trip over
+}
+
+namespace {
+
+owned<EVP_PKEY> made(const char* type, const std::function<void(EVP_PKEY_CTX*)>& set = {}, EVP_PKEY* from = nullptr) {
+    const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> making(
+        from != nullptr ? EVP_PKEY_CTX_new(from, nullptr) : EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr),
+        EVP_PKEY_CTX_free);
+    EVP_PKEY* key = nullptr;
+    if (making == nullptr || EVP_PKEY_keygen_init(making.get()) != 1) return nullptr;
+    if (set) set(making.get());
+    EVP_PKEY_generate(making.get(), &key);
+    return owned<EVP_PKEY>(key);
+}
+
+owned<EVP_PKEY> on_curve(const char* name) { return owned<EVP_PKEY>(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", name)); }
+
+owned<EVP_PKEY> pss(const char* digest, int salt) {
+    return made("RSA-PSS", [&](EVP_PKEY_CTX* making) {
+        const EVP_MD* md = EVP_get_digestbyname(digest);
+        EVP_PKEY_CTX_set_rsa_pss_keygen_md(making, md);
+        EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md(making, md);
+        EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen(making, salt);
+    });
+}
+
+owned<EVP_PKEY> in_full() {
+    owned<EVP_PKEY> key = make_key();
+    EVP_PKEY_set_utf8_string_param(key.get(), OSSL_PKEY_PARAM_EC_ENCODING, OSSL_PKEY_EC_ENCODING_EXPLICIT);
+    return key;
+}
+
+owned<EVP_PKEY> dsa() {
+    const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> making(
+        EVP_PKEY_CTX_new_from_name(nullptr, "DSA", nullptr), EVP_PKEY_CTX_free);
+    EVP_PKEY* parameters = nullptr;
+    EVP_PKEY_paramgen_init(making.get());
+    EVP_PKEY_CTX_set_dsa_paramgen_bits(making.get(), 1024);
+    EVP_PKEY_paramgen(making.get(), &parameters);
+    const owned<EVP_PKEY> held(parameters);
+    return made(nullptr, {}, parameters);
+}
+
+/// key_row is one kind of key. `refused` are words of the error; null: it works. `since` is OpenSSL's first version with
+/// it: before that there is no such key, or where `refused_before` is set, none that TLS 1.3 can use.
+struct key_row {
+    const char* name;
+    std::function<owned<EVP_PKEY>()> make;
+    const char* refused = nullptr;
+    unsigned long since = 0;
+    const char* refused_before = nullptr;
+};
+
+const key_row keys[] = {
+    {"RSA", [] { return make_key(key_type::rsa); }},
+    {"P-256", [] { return on_curve("P-256"); }},
+    {"P-384", [] { return on_curve("P-384"); }},
+    {"P-521", [] { return on_curve("P-521"); }},
+    {"Ed25519", [] { return made("ED25519"); }},
+    {"Ed448", [] { return made("ED448"); }},
+    {"RSA-PSS", [] { return made("RSA-PSS"); }},
+    {"RSA-PSS of SHA-256", [] { return pss("SHA256", 32); }},
+    {"RSA-PSS of SHA-384", [] { return pss("SHA384", 48); }},
+    {"RSA-PSS of SHA-512", [] { return pss("SHA512", 20); }},
+    {"RSA-PSS of SHA-1", [] { return pss("SHA1", 20); }, "RSA-PSS key"},
+    {"RSA-PSS of SHA-256, longer salt", [] { return pss("SHA256", 48); }, "RSA-PSS key"},
+    {"ML-DSA-44", [] { return made("ML-DSA-44"); }, nullptr, 0x30500000L},
+    {"ML-DSA-65", [] { return made("ML-DSA-65"); }, nullptr, 0x30500000L},
+    {"ML-DSA-87", [] { return made("ML-DSA-87"); }, nullptr, 0x30500000L},
+    {"brainpoolP256r1", [] { return on_curve("brainpoolP256r1"); }, nullptr, 0x30200000L, "EC key on brainpoolP256r1"},
+    {"brainpoolP384r1", [] { return on_curve("brainpoolP384r1"); }, nullptr, 0x30200000L, "EC key on brainpoolP384r1"},
+    {"brainpoolP512r1", [] { return on_curve("brainpoolP512r1"); }, nullptr, 0x30200000L, "EC key on brainpoolP512r1"},
+    {"secp256k1", [] { return on_curve("secp256k1"); }, "EC key on secp256k1"},
+    {"P-224", [] { return on_curve("P-224"); }, "EC key on secp224r1"},
+    {"parameters in full", [] { return in_full(); }, "EC key with the parameters of its curve in full"},
+    {"DSA", [] { return dsa(); }, "DSA key"},
+};
+
+} // namespace
+
+TEST_CASE("credential / a key of each kind -> known by it, or an error at load that names the kind",
+          "[handshake][RCA-6]") {
+    ROWS(row.name, keys, const auto& row) {
+        CAPTURE(row.name);
+        const bool there = OpenSSL_version_num() >= row.since;
+        const char* refused = there ? row.refused : row.refused_before;
+        if (!there && refused == nullptr) {
+            std::cout << "skipped: " << row.name << ": this OpenSSL has no such key\n";
+            continue;
+        }
+        const auto key = row.make();
+        REQUIRE(key != nullptr);
+        const auto odd = issue(agent_description("odd.example"), &the_cast().agents_ca, key.get());
+        const auto both = files().write("odd.pem", pem(*odd.certificate) + pem(*odd.key));
+        if (refused != nullptr) {
+            std::string text;
+            CHECK(failure_of([&] { (void)credential::from_files(both, both); }, &text) == errc::key_unusable);
+            CAPTURE(text);
+            CHECK(text.find("odd.pem: this OpenSSL can make no signature of TLS 1.3") != text.npos);
+            CHECK(text.find(refused) != text.npos);
+        } else {
+            reqauth::client_policy policy;
+            policy.credential = credential::from_files(both, both);
+            const auto client = attached_client(policy);
+            const auto server = attached_server(demanding());
+            pair connection(*server, *client);
+            CHECK(connection.shake());
+            CHECK(seen(connection) == "flagged CN=odd.example");
+        }
+    }
+}
+
+TEST_CASE("client / attach, replace, reload / a security level that forbids key or chain -> key_unusable, and the old",
+          "[handshake][RCA-6]") {
+    struct {
+        const char* name;
+        int level;
+        int bits_of_ca; ///< 0: P-256
+        bool fits;
+    } const rows[] = {{"level 2, RSA of 2048 bits", 2, 0, true},
+                      {"level 3, RSA of 2048 bits", 3, 0, false},
+                      {"level 2, its CA has 1024 bits", 2, 1024, false},
+                      {"level 1, its CA has 1024 bits", 1, 1024, true}};
+    ROWS(row.name, rows, const auto& row) {
+        CAPTURE(row.name);
+        const owned<EVP_PKEY> small(
+            row.bits_of_ca == 0 ? nullptr
+                                : EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<std::size_t>(row.bits_of_ca)));
+        const auto ca = issue({.common_name = "Small CA", .ca = true}, &the_cast().agents_ca, small.get());
+        auto about = agent_description("weak.example");
+        about.key = key_type::rsa;
+        const auto weak = issue(about, &ca);
+        const auto good_files = pem(*the_cast().agent.certificate) + pem(*the_cast().agent.key);
+        const auto weak_files = pem(*weak.certificate) + pem(*ca.certificate) + pem(*weak.key);
+        const auto file = files().write("changing.pem", weak_files);
+        const auto loaded = credential::from_files(file, file);
+
+        const auto context = client_context();
+        SSL_CTX_set_security_level(context.get(), row.level);
+        reqauth::client_policy policy;
+        policy.credential = loaded;
+        files().write("changing.pem", good_files);
+        policy.credential = credential::from_files(file, file);
+        reqauth::client crawler(policy);
+        crawler.attach(*context);
+        files().write("changing.pem", weak_files);
+
+        const auto other = client_context();
+        SSL_CTX_set_security_level(other.get(), row.level);
+        policy.credential = loaded;
+        const std::pair<const char*, std::function<void()>> ways[] = {
+            {"attach", [&] { reqauth::client(policy).attach(*other); }},
+            {"replace", [&] { crawler.replace({loaded}); }},
+            {"reload", [&] { crawler.reload(); }}};
+        for (const auto& [name, way] : ways) {
+            CAPTURE(name);
+            if (row.fits)
+                CHECK_NOTHROW(way());
+            else
+                CHECK(failure_of(way) == errc::key_unusable);
+        }
+        const auto server = attached_server(demanding());
+        SSL_CTX_set_security_level(server.get(), 0);
+        pair connection(*server, *context);
+        CHECK(connection.shake());
+        CHECK(seen(connection) == (row.fits ? "flagged CN=weak.example" : "flagged CN=crawler.example"));
+    }
+}
+
+TEST_CASE("client / replace / its only SSL_CTX with a higher security level is gone -> taken", "[handshake][RCA-6]") {
+    auto about = agent_description("weak.example");
+    about.key = key_type::rsa;
+    reqauth::client crawler(agent_policy());
+    auto context = client_context();
+    SSL_CTX_set_security_level(context.get(), 3);
+    crawler.attach(*context);
+    const auto weak = credential_of(issue(about, &the_cast().agents_ca));
+    CHECK(failure_of([&] { crawler.replace({weak}); }) == errc::key_unusable);
+    context.reset();
+    CHECK_NOTHROW(crawler.replace({weak}));
 }

@@ -8,7 +8,6 @@
 #include <reqauth/error.hpp>
 #include <reqauth/trust.hpp>
 
-#include <openssl/core_names.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <openssl/x509.h>
@@ -239,24 +238,6 @@ TEST_CASE("credential / from_files / the leaf is not the first -> it has to be",
     CAPTURE(text);
     for (const auto* word : {"chain.pem", "CN=Agents CA", "CN=crawler.example", "the leaf has to come first"})
         CHECK(text.find(word) != text.npos);
-}
-
-TEST_CASE("credential / a key that TLS 1.3 cannot use -> an error that says why", "[unit][RCA-6]") {
-    const temporary_directory directory;
-    const auto thrown_with = [&](const owned<EVP_PKEY>& key) {
-        const auto made = issue({.common_name = "odd"}, &the_cast().agents_ca, key.get());
-        const auto both = directory.write("both.pem", pem(*made.certificate) + pem(*made.key));
-        return said([&] { (void)credential::from_files(both, both); });
-    };
-    if (OpenSSL_version_num() < 0x30200000L) {
-        const owned<EVP_PKEY> key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "brainpoolP256r1"));
-        CHECK(thrown_with(key).find("brainpoolP256r1") != std::string::npos);
-    }
-    // The curve's parameters in full.
-    const owned<EVP_PKEY> plain = make_key();
-    REQUIRE(EVP_PKEY_set_utf8_string_param(plain.get(), OSSL_PKEY_PARAM_EC_ENCODING, OSSL_PKEY_EC_ENCODING_EXPLICIT) ==
-            1);
-    CHECK(thrown_with(plain).find("in full") != std::string::npos);
 }
 
 TEST_CASE("credential / from_uri / no provider for the scheme -> the scheme, and where providers are shown", "[unit]") {

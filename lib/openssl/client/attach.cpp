@@ -38,6 +38,33 @@ void check_usable(SSL* probe, const credential& one) {
                     "give another credential, or lower the level");
 }
 
+// As check_usable on each SSL_CTX to which the client is attached, whose settings here are those of its attach.
+void check_usable_everywhere(client_side& side, const std::vector<credential>& all) {
+    static SSL_CTX& plain = *[] { // made once and never freed
+        SSL_CTX* made = SSL_CTX_new(TLS_client_method());
+        if (made == nullptr) throw error(errc::openssl, "no SSL_CTX can be made" + drain_errors());
+        return made;
+    }();
+    for (const auto& held : side.securities)
+        if (const auto allowed = held.lock(); allowed != nullptr) {
+            const ssl_handle probe = probe_of(plain);
+            SSL_set_security_level(probe.get(), allowed->level);
+            SSL_set_security_callback(probe.get(), allowed->callback);
+            SSL_set0_security_ex_data(probe.get(), allowed->argument);
+            for (const credential& one : all) check_usable(probe.get(), one);
+        }
+}
+
+// Each once. Under side.changing.
+std::shared_ptr<const security> noted(client_side& side, const security& allowed) {
+    std::erase_if(side.securities, [](const auto& held) { return held.expired(); });
+    for (const auto& held : side.securities)
+        if (auto there = held.lock(); there != nullptr && *there == allowed) return there;
+    auto made = std::make_shared<const security>(allowed);
+    side.securities.push_back(made);
+    return made;
+}
+
 } // namespace
 
 withheld detail::credential_set::offered(offer when, std::int64_t now) const noexcept {
@@ -109,10 +136,14 @@ void client::attach(SSL_CTX& context) const {
     if (attached_client::on(&context) != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already",
                     "change its credentials with replace");
-    const auto credentials = state_->side->current(); // held meanwhile: another thread may replace them
+    const std::lock_guard one_at_a_time(state_->side->changing);
+    const auto credentials = state_->side->current(); // held meanwhile: the application's callbacks may replace them
     for (const credential& one : credentials->all) check_usable(probe.get(), one);
     auto attached = std::make_unique<attached_client>();
     attached->of = state_->side;
+    attached->allows =
+        noted(*state_->side, {SSL_CTX_get_security_level(&context), SSL_CTX_get_security_callback(&context),
+                              SSL_CTX_get0_security_ex_data(&context)});
     attached->client_cert_cb = SSL_CTX_get_client_cert_cb(&context);
     attached->info = SSL_CTX_get_info_callback(&context);
     // Credentials may come later, by replace.
@@ -157,6 +188,7 @@ bool client::resume(SSL& ssl, SSL_SESSION& session) {
 
 void client::replace(std::vector<credential> credentials) {
     const std::lock_guard one_at_a_time(state_->side->changing);
+    check_usable_everywhere(*state_->side, credentials);
     state_->side->publish(set_of(std::move(credentials), *state_->side));
 }
 
@@ -176,6 +208,7 @@ bool client::reload() {
     if (state_->side->current() != before) return true; // by a passphrase callback
     auto after = set_of(std::move(all), *state_->side);
     if (after->digest == before->digest) return false;
+    check_usable_everywhere(*state_->side, after->all);
     state_->side->publish(std::move(after));
     return true;
 }

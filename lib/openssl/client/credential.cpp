@@ -11,7 +11,6 @@
 #include <openssl/core_names.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
-#include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/ui.h>
 
@@ -197,12 +196,36 @@ std::string checked_provider(const EVP_PKEY* key, const std::string& what, const
                 "if it never does, add \"" + name + "\" to credential_options::providers", "RCA-7");
 }
 
-void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector<std::uint16_t>& schemes) {
+std::string group_of(const EVP_PKEY* key) {
+    std::array<char, 64> group{};
+    std::size_t size = 0;
+    if (EVP_PKEY_is_a(key, "EC") != 1 || EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) != 1)
+        return {};
+    return group.data();
+}
+
+// OpenSSL signs with such a key, and no peer's OpenSSL takes its certificate in a chain.
+bool has_curve_in_full(const EVP_PKEY* key) {
+    int in_full = 0;
+    return EVP_PKEY_is_a(key, "EC") == 1 &&
+           EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &in_full) == 1 && in_full != 0;
+}
+
+// For messages: "EC key on brainpoolP256r1".
+std::string kind_of(const EVP_PKEY* key) {
+    const char* type = EVP_PKEY_get0_type_name(key);
+    const std::string kind = std::string(type != nullptr ? type : "unknown") + " key";
+    if (has_curve_in_full(key)) return kind + " with the parameters of its curve in full";
+    const std::string group = group_of(key);
+    return kind + (group.empty() ? "" : " on ") + group;
+}
+
+// Those with which a request is compared. Whether OpenSSL can use the key at all is what `proves` asks.
+std::vector<std::uint16_t> schemes_for(const EVP_PKEY* key) {
     struct row {
         const char* type;
         const char* group;
         std::vector<std::uint16_t> schemes;
-        unsigned long since = 0; ///< of OpenSSL's versions
     };
     static const std::vector<row> rows = {
         {"RSA", nullptr, {0x0804, 0x0805, 0x0806}},
@@ -210,35 +233,20 @@ void check_group_and_schemes(EVP_PKEY* key, const std::string& what, std::vector
         {"EC", "prime256v1", {0x0403}},
         {"EC", "secp384r1", {0x0503}},
         {"EC", "secp521r1", {0x0603}},
-        {"EC", "brainpoolP256r1", {0x081a}, 0x30200000L},
-        {"EC", "brainpoolP384r1", {0x081b}, 0x30200000L},
-        {"EC", "brainpoolP512r1", {0x081c}, 0x30200000L},
+        {"EC", "brainpoolP256r1", {0x081a}},
+        {"EC", "brainpoolP384r1", {0x081b}},
+        {"EC", "brainpoolP512r1", {0x081c}},
         {"ED25519", nullptr, {0x0807}},
         {"ED448", nullptr, {0x0808}},
         {"ML-DSA-44", nullptr, {0x0904}},
         {"ML-DSA-65", nullptr, {0x0905}},
         {"ML-DSA-87", nullptr, {0x0906}},
     };
-    std::array<char, 64> group{};
-    std::size_t size = 0;
-    const bool grouped =
-        EVP_PKEY_is_a(key, "EC") == 1 && EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) == 1;
-    int in_full = 0;
-    if (EVP_PKEY_is_a(key, "EC") == 1 &&
-        EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &in_full) == 1 && in_full != 0)
-        throw error(errc::key_unusable,
-                    what + ": the key has the parameters of its curve in full, which TLS does not take",
-                    "make one that has the curve's name, and a certificate for it");
-    for (const row& one : rows)
-        if (EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || std::strcmp(one.group, group.data()) == 0) &&
-            OpenSSL_version_num() >= one.since) {
-            schemes = one.schemes;
-            return;
-        }
-    if (grouped)
-        throw error(errc::key_unusable,
-                    what + ": this OpenSSL has no signature scheme of TLS 1.3 for keys on " + group.data(),
-                    "use P-256, P-384, P-521, RSA or Ed25519");
+    const std::string group = group_of(key);
+    const auto found = std::ranges::find_if(rows, [&](const row& one) {
+        return EVP_PKEY_is_a(key, one.type) == 1 && (one.group == nullptr || group == one.group);
+    });
+    return found != rows.end() ? found->schemes : std::vector<std::uint16_t>();
 }
 
 //= RCA-6
@@ -262,33 +270,32 @@ void check_validity(loaded_credential& loaded, const X509& certificate, const st
                 "get a new one, or look at this machine's clock");
 }
 
-// One signature, made and verified as TLS 1.3 will: the key is private, usable and the certificate's.
-bool proves(EVP_PKEY* key, EVP_PKEY* certified, const openssl_scope& scope) {
-    constexpr std::array<unsigned char, 32> text{};
-    std::array<char, 64> name{};
-    const bool has_digest = EVP_PKEY_get_default_digest_name(key, name.data(), name.size()) > 0 &&
-                            std::strcmp(name.data(), "UNDEF") != 0 && name[0] != '\0';
-    const char* digest = has_digest ? name.data() : nullptr;
-    const bool pss = EVP_PKEY_is_a(key, "RSA") == 1;
-    const auto set_padding = [&](EVP_PKEY_CTX* parameters) {
-        return !pss || (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
-                        EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1);
-    };
-    EVP_PKEY_CTX* parameters = nullptr;
-    const digest_context_handle signer(EVP_MD_CTX_new());
-    std::size_t size = 0;
-    if (signer == nullptr ||
-        EVP_DigestSignInit_ex(signer.get(), &parameters, digest, scope.libctx, scope.properties, key, nullptr) != 1 ||
-        !set_padding(parameters) || EVP_DigestSign(signer.get(), nullptr, &size, text.data(), text.size()) != 1)
-        return false;
-    std::vector<unsigned char> signature(size);
-    if (EVP_DigestSign(signer.get(), signature.data(), &size, text.data(), text.size()) != 1) return false;
-    const digest_context_handle verifier(EVP_MD_CTX_new());
-    return verifier != nullptr &&
-           EVP_DigestVerifyInit_ex(verifier.get(), &parameters, digest, scope.libctx, scope.properties, certified,
-                                   nullptr) == 1 &&
-           set_padding(parameters) &&
-           EVP_DigestVerify(verifier.get(), signature.data(), size, text.data(), text.size()) == 1;
+// A handshake of TLS 1.3 with ourselves, in which the certificate is the server's. So OpenSSL says whether it has a signature
+// scheme for the key, whether the key is private, and whether what it signs verifies with the certificate.
+bool proves(X509* certificate, EVP_PKEY* key, const openssl_scope& scope) {
+    const std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>> context(
+        SSL_CTX_new_ex(scope.libctx, scope.properties, TLS_method()));
+    if (context == nullptr) return false;
+    // What OpenSSL's configuration says of them is the business of the SSL_CTX to which a client is attached.
+    SSL_CTX_set_security_level(context.get(), 0);
+    SSL_CTX_clear_options(context.get(), SSL_OP_NO_TLSv1_3);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_NONE, nullptr); // a server has to prove its key even so
+    const ssl_handle client(SSL_new(context.get()));
+    const ssl_handle server(SSL_new(context.get()));
+    BIO* of_client = nullptr;
+    BIO* of_server = nullptr;
+    if (client == nullptr || server == nullptr || BIO_new_bio_pair(&of_client, 0, &of_server, 0) != 1) return false;
+    SSL_set_bio(client.get(), of_client, of_client);
+    SSL_set_bio(server.get(), of_server, of_server);
+    SSL_set_connect_state(client.get());
+    SSL_set_accept_state(server.get());
+    for (SSL* one : {client.get(), server.get()})
+        if (SSL_set_min_proto_version(one, TLS1_3_VERSION) != 1 || SSL_set_max_proto_version(one, 0) != 1) return false;
+    if (SSL_use_cert_and_key(server.get(), certificate, key, nullptr, 1) != 1) return false;
+    for (int flight = 0; flight < 8 && SSL_is_init_finished(client.get()) == 0; ++flight)
+        for (SSL* one : {client.get(), server.get()})
+            if (SSL_do_handshake(one) != 1 && SSL_want_read(one) == 0 && SSL_want_write(one) == 0) return false;
+    return SSL_is_init_finished(client.get()) == 1;
 }
 
 std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* const> chain, pkey_handle key,
@@ -303,7 +310,6 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     if (certified == nullptr)
         throw error(errc::key_unusable,
                     certificate_name + ": the certificate's public key cannot be read" + drain_errors(), "replace it");
-    check_group_and_schemes(certified, certificate_name, loaded->schemes);
     const auto matches = [&](X509* one) { return EVP_PKEY_eq(X509_get0_pubkey(one), key.get()) == 1; };
     if (const auto leaf = std::ranges::find_if(chain, matches); !matches(certificate.get()) && leaf != chain.end())
         throw error(errc::key_unusable,
@@ -316,15 +322,19 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
                     "give the pair that belongs together");
     //= RCA-6
     const no_prompt nobody_is_asked;
-    if (const bool proven = proves(key.get(), certified, options.scope); nobody_is_asked.refused())
+    if (const bool proven = !has_curve_in_full(certified) && proves(certificate.get(), key.get(), options.scope);
+        nobody_is_asked.refused())
         //= RCA-7
         throw error(errc::passphrase,
                     key_name + ": each signature asks for a passphrase or PIN, and nobody is asked" +
                         without_pin(drain_errors()),
                     "give it in OpenSSL's configuration, if the provider takes it there, or take another key");
     else if (!proven)
-        throw error(errc::key_unusable, key_name + ": no signature can be made with the key" + drain_errors(),
-                    "is it the private half?");
+        throw error(errc::key_unusable,
+                    key_name + ": this OpenSSL can make no signature of TLS 1.3 with this " + kind_of(certified) +
+                        drain_errors(),
+                    "give the private half of one on P-256, P-384 or P-521, of RSA or of Ed25519");
+    loaded->schemes = schemes_for(certified);
     loaded->key_digest = key_digest(*certified);
     loaded->chain.reset(sk_X509_new_null());
     if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());

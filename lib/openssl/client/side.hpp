@@ -18,6 +18,14 @@ namespace reqauth::detail {
 
 struct client_side;
 
+/// security is what an SSL_CTX allows of keys and certificates.
+struct security {
+    int level;
+    int (*callback)(const SSL*, const SSL_CTX*, int operation, int bits, int id, void* other, void* argument);
+    void* argument;
+    bool operator==(const security&) const = default;
+};
+
 /// credential_set is a client's credentials at one moment. Never changed once made.
 struct credential_set {
     std::vector<credential> all; ///< in the order of preference
@@ -50,6 +58,8 @@ struct client_side {
         return former_;
     }
     std::recursive_mutex changing; ///< replace and reload, one at a time; a passphrase callback may replace, too
+    /// Of the SSL_CTXs to which it is attached, each once. Under `changing`.
+    std::vector<std::weak_ptr<const security>> securities;
 
 private:
     mutable std::mutex guard_; ///< held for a reference count only
@@ -81,6 +91,7 @@ private:
 /// attached_client is what an SSL_CTX carries. Written while it is configured, read by its handshakes.
 struct attached_client {
     std::shared_ptr<const client_side> of;
+    std::shared_ptr<const security> allows;
     mutable last_digest scopes;
     bool sends_extension = false; ///< its ClientHellos can have it
     /// The application's client_cert_cb and info callback, as they were when the client was attached.
