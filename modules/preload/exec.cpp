@@ -153,9 +153,9 @@ bool may_have_flag(const SSL& ssl) {
     if (socket >= 0 && getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
         place.append(reinterpret_cast<const char*>(&address), size);
     const server_hash server = hash_of(place.data(), place.size());
-    SSL* connection = const_cast<SSL*>(&ssl); // NOLINT: OpenSSL's setter takes it so
-    if (SSL_set_ex_data(connection, place_slot(), reinterpret_cast<void*>(server)) != 1)
-        throw std::bad_alloc(); // NOLINT
+    SSL* connection = const_cast<SSL*>(&ssl);          // NOLINT: OpenSSL's setter takes it so
+    auto* kept_hash = reinterpret_cast<void*>(server); // NOLINT(performance-no-int-to-ptr): it is no pointer
+    if (SSL_set_ex_data(connection, place_slot(), kept_hash) != 1) throw std::bad_alloc();
     return !goes_without(*here->shared, server);
 }
 
