@@ -6,9 +6,9 @@
 namespace {
 
 void note(const SSL* ssl, int where, int value) {
-    // That of a server's SSL_CTX counts handshakes.
+    // That of the SSL_CTX, which this one hides, counts handshakes, and marks a client's sessions.
     const auto of_context = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
-    if (SSL_is_server(ssl) == 1 && of_context != nullptr) of_context(ssl, where, value);
+    if (of_context != nullptr) of_context(ssl, where, value);
     auto& events = *static_cast<handshake_events*>(SSL_get_app_data(ssl));
     if ((where & SSL_CB_ALERT) != 0) {
         const int description = value & 0xff; // the octet above is the level

@@ -22,8 +22,8 @@ done
 '''
 PEERS = {  # name: options, what stands in the last four columns
     'agent-good': ('--cert "$4" --key "$5"', ['yes', 'yes', 'yes', 'yes']),
-    'good': ('--offer never --other-cert "$4" --other-key "$5"', ['yes', '–', '–', 'yes']),
-    'agent-without-the-flag': ('--offer never', ['**no**', '–', '**no**', 'yes']),
+    'good': ('--offer never --other-cert "$4" --other-key "$5"', ['yes', 'yes', '–', 'yes']),
+    'agent-without-the-flag': ('--offer never', ['**no**', '**no**', '**no**', 'yes']),
     'with-the-flag': ('--offer always', ['**no**', '–', '–', '**no**']),
 }
 
