@@ -61,7 +61,8 @@ std::string escaped(std::string_view text) {
     constexpr std::string_view plain = "-._~";
     std::string out;
     for (const char c : text) {
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || plain.find(c) != plain.npos) {
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            plain.find(c) != std::string_view::npos) {
             out += c;
             continue;
         }

@@ -105,7 +105,7 @@ std::optional<trusted_hop> trusted_hop::by_certificate(const SSL& connection, st
 }
 
 client_certificate client_certificate::forwarded(const trusted_hop&, std::span<const std::string_view> client_cert) {
-    const client_certificate none = access::none(std::nullopt);
+    client_certificate none = access::none(std::nullopt);
     if (client_cert.size() != 1) return none;
     std::string_view value = client_cert.front();
     if (value.size() < 2 || !value.starts_with(':') || !value.ends_with(':')) return none;

@@ -434,6 +434,7 @@ TEST_CASE("credential / a key of each kind -> known by it, or an error at load t
         const char* refused = there ? row.refused : row.refused_before;
         if (!there && refused == nullptr) {
             std::cout << "skipped: " << row.name << ": this OpenSSL has no such key\n";
+            CHECK(row.make() == nullptr);
             continue;
         }
         const auto key = row.make();

@@ -340,6 +340,13 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     if (loaded->chain == nullptr) throw error(errc::openssl, certificate_name + ": out of memory" + drain_errors());
     for (X509* issuer : chain) {
         x509_handle held = reference(issuer);
+        // OpenSSL reads it once, and looks at it where the certificate goes out.
+        if (EVP_PKEY* of_issuer = X509_get0_pubkey(issuer);
+            of_issuer == nullptr || EVP_PKEY_get_security_bits(of_issuer) <= 0)
+            throw error(errc::malformed,
+                        certificate_name + ": the public key of " + name_text(X509_get_subject_name(issuer)) +
+                            " in its chain cannot be read" + drain_errors(),
+                        "replace it");
         if (sk_X509_push(loaded->chain.get(), held.get()) == 0)
             throw error(errc::openssl, certificate_name + ": out of memory");
         (void)held.release();
