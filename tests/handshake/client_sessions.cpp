@@ -492,7 +492,7 @@ TEST_CASE("client / clock that goes back, and a session -> the same scope; expir
 }
 
 TEST_CASE("client / server that asks for the flag without saying so -> its session is not resumed",
-          "[handshake][attack-control][SEC-11]") {
+          "[handshake][attack-control]") {
     const auto server = server_context();
     know_the_flag_halfway(*server);
     for (const auto answer :
@@ -524,7 +524,7 @@ TEST_CASE("client / server that asks for the flag without saying so -> its sessi
 }
 
 TEST_CASE("client / session whose handshake ended in a fatal alert -> left out from then on, copies too",
-          "[handshake][attack-control][SEC-11]") {
+          "[handshake][attack-control]") {
     // Two servers with the same ticket keys: one resumes whatever it is, the other knows the flag halfway.
     const auto friendly = server_context();
     const auto halfway = server_context();
@@ -557,7 +557,7 @@ TEST_CASE("client / session whose handshake ended in a fatal alert -> left out f
 }
 
 TEST_CASE("client / session with which a server goes on talking, and sends an alert later -> is presented again",
-          "[handshake][SEC-11]") {
+          "[handshake]") {
     const auto server = attached_server(asking());
     crawler ours;
     const auto session = earn(*server, ours);
@@ -576,7 +576,7 @@ TEST_CASE("client / session with which a server goes on talking, and sends an al
 }
 
 TEST_CASE("client / offers_to says no -> no flag, withheld: by_application, and no certificate for a request",
-          "[handshake][SEC-11][RCA-3]") {
+          "[handshake][RCA-3]") {
     const auto server = server_context();
     SSL_CTX_set_verify(server.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
     for (const bool offers : {false, true}) {
@@ -602,7 +602,7 @@ TEST_CASE("client / offers_to says no -> no flag, withheld: by_application, and 
 }
 
 TEST_CASE("client / server that ends the connection on the flag -> hello_unanswered, and explain says so",
-          "[handshake][SEC-11]") {
+          "[handshake]") {
     enum class ending { none, closed, alert, name_alert, other_protocol, after_retry, hello_not_made };
     struct row {
         const char* what;

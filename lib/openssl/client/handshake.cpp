@@ -339,7 +339,6 @@ int answer_request(SSL* ssl, void*) {
         facts.acknowledged = std::exchange(facts.acknowledged_now, false);
         facts.requested = facts.answered = true;
         const credential_set& credentials = credentials_of(ssl, record, *there->of);
-        //= SEC-11
         if (facts.offered && !facts.acknowledged && SSL_version(ssl) >= TLS1_3_VERSION && !after_handshake(ssl)) {
             record.scope.reset();
             unmark_session(*SSL_get_session(ssl));
@@ -360,7 +359,6 @@ int answer_request(SSL* ssl, void*) {
             return present(whatever ? presentable(ssl, credentials) : fitting(ssl, credentials));
         }
         //= RCA-3
-        //= SEC-11
         const bool for_the_flag = facts.why != withheld::by_application;
         if (policy.when_unacknowledged == unacknowledged::present && for_the_flag)
             return present(presentable(ssl, credentials));
