@@ -5,6 +5,7 @@
 #include "support/bad_peer.hpp"
 #include "support/contexts.hpp"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 
@@ -347,6 +348,29 @@ TEST_CASE("trust / made, each allocation fails -> all of it, or an error", "[han
         CHECK(many > 10);
         CHECK(thrown > 10);
     }
+}
+
+TEST_CASE("trust / made, each allocation fails / one key in two encodings -> one key, or an error",
+          "[handshake][attack][SEC-2][RCA-13]") {
+    const auto key = make_key();
+    const owned<EVP_PKEY> compressed(EVP_PKEY_dup(key.get()));
+    REQUIRE(EVP_PKEY_set_utf8_string_param(compressed.get(), OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                           "compressed") == 1);
+    const auto of_customers = issue({.common_name = "Shared CA", .ca = true}, nullptr, key.get());
+    const auto of_agents = issue({.common_name = "Shared CA", .ca = true}, nullptr, compressed.get());
+    const std::string text = pem(*of_agents.certificate);
+    std::size_t made = 0;
+    for_each_allocation([&] {
+        std::optional<reqauth::trust> agents;
+        if (!none_thrown([&] { agents = reqauth::trust::from_pem(text); })) return;
+        ++made;
+        auto server = server_context();
+        ask(*server, SSL_VERIFY_PEER, of_customers);
+        auto policy = asking();
+        policy.when_offered = reqauth::client_auth::request(*agents);
+        CHECK(failure_of([&] { attach(*server, policy); }) == reqauth::errc::shared_anchor);
+    });
+    CHECK(made > 0);
 }
 
 TEST_CASE("server / attach, each allocation fails -> attached, or as it was", "[handshake][attack][SEC-2][RCA-15]") {
