@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proof.hpp"
 
+#include "../base/handle.hpp"
+
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include <netinet/in.h>
@@ -12,6 +15,8 @@
 namespace reqauth::detail {
 
 namespace {
+
+void free_text(char* text) noexcept { OPENSSL_free(text); }
 
 unmet if_for(bool that_name) noexcept { return that_name ? unmet::nothing : unmet::other_name; }
 
@@ -38,14 +43,16 @@ unmet proof_of_address(const SSL* ssl, X509* leaf) noexcept {
 } // namespace
 
 std::string address_in(X509_VERIFY_PARAM* parameters) {
-    struct text_freed {
-        void operator()(char* text) const noexcept { OPENSSL_free(text); }
-    };
-    using text = std::unique_ptr<char, text_freed>;
-    for (int attempt = 0; attempt < 2; ++attempt)
-        if (const text address(X509_VERIFY_PARAM_get1_ip_asc(parameters)); address != nullptr) return address.get();
-    if (const text memory(static_cast<char*>(OPENSSL_malloc(64))); memory == nullptr) throw std::bad_alloc();
-    return {};
+    // OpenSSL gives null where there is none, and says so; and where there is no memory for it. What it said before is told
+    // apart by an error of ours.
+    ERR_set_mark();
+    ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+    char* text = X509_VERIFY_PARAM_get1_ip_asc(parameters);
+    const bool none = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_PASSED_NULL_PARAMETER;
+    ERR_pop_to_mark();
+    const std::unique_ptr<char, freed_by<free_text>> held(text);
+    if (text == nullptr && !none) throw std::bad_alloc();
+    return text != nullptr ? std::string(text) : std::string();
 }
 
 //= SEC-9
