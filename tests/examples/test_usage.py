@@ -272,7 +272,7 @@ def crawled(url, *options):
     """What is said of the one URL that failed."""
     if not os.path.exists(CRAWL):
         pytest.skip('reqauth-crawl is not built')
-    ran = run(*FETCH, '--json', *options, url)
+    ran = run(*FETCH, '--json', *([] if '--ca' in options else ['--ca', path('servers.pem')]), *options, url)
     assert ran.status == 1, (ran.out, ran.err)
     return json.loads(ran.out.splitlines()[0])['error']
 

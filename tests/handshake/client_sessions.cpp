@@ -545,7 +545,7 @@ TEST_CASE("client / session whose handshake ended in a fatal alert -> left out f
         const owned<SSL_SESSION> copy(SSL_SESSION_dup(session.get()));
         offers = true;
         const visited refused = visit(*halfway, *wavering.context, {.session = session.get(), .as_it_is = true});
-        CHECK(refused.alert == "unexpected_message");
+        CHECK((refused.alert == "unexpected_message" || refused.alert == "unexpected message")); // OpenSSL 3.0, 3.5
         CHECK(refused.client.resumed);
         SSL_SESSION& again = copied ? *copy : *session;
         pair asked(*halfway, *wavering.context);
