@@ -122,11 +122,12 @@ bool is_gone(int socket) noexcept {
     return poll(&state, 1, 0) == 1 && (state.revents & POLLHUP) != 0;
 }
 
-// Reads them from a socket that does not block.
-void read_on_from(SSL& ssl, int socket) noexcept {
+// Reads them from a socket that does not block. `silently`: OpenSSL may have something to say to what it reads, and must
+// not write it where only the application may.
+void read_on_from(SSL& ssl, int socket, bool silently = false) noexcept {
     const unblocked meanwhile(socket);
     BIO* written_to = SSL_get_wbio(&ssl);
-    const bool flush = SSL_in_init(&ssl) == 1 && is_gone(socket);
+    const bool flush = written_to != nullptr && (silently || (SSL_in_init(&ssl) == 1 && is_gone(socket)));
     if (flush) { // OpenSSL reads no more before what it has to say is out; nobody is there to hear it
         BIO_up_ref(written_to);
         SSL_set0_wbio(&ssl, BIO_new(BIO_s_null()));
@@ -146,7 +147,7 @@ void find_alert(SSL& ssl, int socket, client_facts& facts) noexcept {
     BIO_up_ref(read_from);
     facts.octets -= BIO_number_read(read_from); // the other counts from 0
     SSL_set0_rbio(&ssl, BIO_new_socket(socket, BIO_NOCLOSE));
-    if (SSL_get_rbio(&ssl) != nullptr) read_on_from(ssl, socket);
+    if (SSL_get_rbio(&ssl) != nullptr) read_on_from(ssl, socket, true);
     SSL_set0_rbio(&ssl, read_from);
 }
 
