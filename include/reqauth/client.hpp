@@ -281,7 +281,7 @@ public:
     /// cert_cb slot, and wraps a client_cert_cb that is there, so that it is not asked where an empty
     /// Certificate is to go out (RCA-7); everything else of `context` stays as it is. Nothing is offered where
     /// TLS 1.3 cannot be negotiated (FLAG-9). It wraps the info callback of `context`, too.
-    /// Throws error and leaves `context` unchanged: unsuitable_context (DTLS), already_attached,
+    /// Throws error and leaves `context` unchanged: unsuitable_context (DTLS, QUIC in threads), already_attached,
     /// extension_taken, openssl; key_unusable, where the security level of `context` forbids a credential's key or chain.
     void attach(SSL_CTX& context) const;
 

@@ -2,6 +2,7 @@
 #include "extension.hpp"
 
 #include "base/fence.hpp"
+#include "base/quic.hpp"
 #include "base/slot.hpp"
 #include "client/handshake.hpp"
 #include "server/handshake.hpp"
@@ -99,6 +100,10 @@ ssl_handle probe_of(SSL_CTX& context) {
         throw error(errc::unsuitable_context,
                     "this SSL_CTX speaks DTLS, and the tls_flags extension belongs to TLS 1.3 only",
                     "attach to one of TLS", "FLAG-9");
+    if (is_quic(probe.get()) && quic_role_of(context) != quic_role::client)
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX speaks QUIC in threads of OpenSSL's, or libreqauth was built with one before 3.5",
+                    "make it with OSSL_QUIC_client_method, and build libreqauth with OpenSSL 3.5");
     return probe;
 }
 

@@ -31,8 +31,8 @@ void without_compression([[maybe_unused]] SSL_CTX& context) {
 
 } // namespace
 
-owned<SSL_CTX> server_context(const identity& who) {
-    owned<SSL_CTX> context(SSL_CTX_new(TLS_server_method()));
+owned<SSL_CTX> server_context(const identity& who, const SSL_METHOD* method) {
+    owned<SSL_CTX> context(SSL_CTX_new(method));
     must(context != nullptr, "SSL_CTX_new");
     without_compression(*context);
     present(*context, who);
@@ -42,8 +42,8 @@ owned<SSL_CTX> server_context(const identity& who) {
 
 std::vector<unsigned char> own_id_context() { return {std::begin(id_context), std::end(id_context) - 1}; }
 
-owned<SSL_CTX> client_context() {
-    owned<SSL_CTX> context(SSL_CTX_new(TLS_client_method()));
+owned<SSL_CTX> client_context(const SSL_METHOD* method) {
+    owned<SSL_CTX> context(SSL_CTX_new(method));
     must(context != nullptr, "SSL_CTX_new");
     without_compression(*context);
     must(X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), the_cast().server_ca.certificate.get()) == 1,

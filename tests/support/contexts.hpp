@@ -20,12 +20,12 @@
 namespace support {
 
 /// server_context has a certificate and an id context, and asks nobody for a certificate.
-owned<SSL_CTX> server_context(const identity& who = the_cast().server);
+owned<SSL_CTX> server_context(const identity& who = the_cast().server, const SSL_METHOD* method = TLS_server_method());
 /// own_id_context is that id context, for server_policy::session_id_context.
 std::vector<unsigned char> own_id_context();
 
 /// client_context trusts the cast's server CA, and asks for server.example.
-owned<SSL_CTX> client_context();
+owned<SSL_CTX> client_context(const SSL_METHOD* method = TLS_client_method());
 
 /// present loads a certificate and key as an application does without libreqauth.
 void present(SSL_CTX& context, const identity& who);

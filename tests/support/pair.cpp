@@ -44,11 +44,12 @@ constexpr std::string_view retry_random = "\xCF\x21\xAD\x74\xE5\x9A\x61\x11\xBE\
                                           "\xC2\xA2\x11\x16\x7A\xBB\x8C\x5E\x07\x9E\x09\xE2\xC8\xA8\x33\x9C";
 
 void record(int sent, int, int content_type, const void* data, std::size_t size, SSL*, void* argument) {
-    auto& side = *static_cast<endpoint*>(argument);
+    auto& side = *static_cast<transcript*>(argument);
     const std::string_view text(static_cast<const char*>(data), size);
     if (content_type == SSL3_RT_ALERT && size == 2) {
         int& alert = sent != 0 ? side.alert_sent : side.alert_received;
-        if (alert == endpoint::no_alert && text[1] != SSL_AD_CLOSE_NOTIFY) alert = static_cast<unsigned char>(text[1]);
+        if (alert == transcript::no_alert && text[1] != SSL_AD_CLOSE_NOTIFY)
+            alert = static_cast<unsigned char>(text[1]);
     } else if (content_type == SSL3_RT_HANDSHAKE && size >= 4) {
         auto type = static_cast<kind>(static_cast<unsigned char>(text[0]));
         if (type == kind::server_hello && text.substr(6, 32) == retry_random) type = kind::hello_retry_request;
@@ -140,13 +141,16 @@ std::size_t handshake_message::certificates() const {
     return count;
 }
 
-endpoint::endpoint(owned<SSL> connection) : ssl(std::move(connection)) {
-    BIO* in = BIO_new(BIO_s_mem());
-    BIO* out = BIO_new(BIO_s_mem());
-    if (in == nullptr || out == nullptr) throw std::runtime_error("BIO_new failed");
-    SSL_set_bio(ssl.get(), in, out);
-    SSL_set_msg_callback(ssl.get(), record);
-    SSL_set_msg_callback_arg(ssl.get(), this);
+endpoint::endpoint(owned<SSL> connection, wire over) : ssl(std::move(connection)) {
+    if (over == wire::records) {
+        BIO* in = BIO_new(BIO_s_mem());
+        BIO* out = BIO_new(BIO_s_mem());
+        if (in == nullptr || out == nullptr) throw std::runtime_error("BIO_new failed");
+        SSL_set_bio(ssl.get(), in, out);
+    } else {
+        crypto = std::make_unique<crypto_stream>(*ssl);
+    }
+    watch(ssl.get());
 }
 
 void endpoint::step() {
@@ -179,6 +183,10 @@ void endpoint::step() {
 }
 
 std::string endpoint::take() {
+    if (crypto != nullptr) {
+        if (alert_sent == no_alert) alert_sent = crypto->alert_sent;
+        return crypto->take();
+    }
     BIO* out = SSL_get_wbio(ssl.get());
     std::string taken(BIO_ctrl_pending(out), '\0');
     if (taken.empty()) return taken;
@@ -189,18 +197,29 @@ std::string endpoint::take() {
 
 void endpoint::give(std::string_view given) {
     if (given.empty()) return;
+    if (crypto != nullptr) {
+        crypto->give(given);
+        if (alert_received == no_alert) alert_received = crypto->alert_received;
+        failed = failed || alert_received != no_alert;
+        return;
+    }
     if (BIO_write(SSL_get_rbio(ssl.get()), given.data(), static_cast<int>(given.size())) !=
         static_cast<int>(given.size()))
         throw std::runtime_error("BIO_write failed");
 }
 
-const handshake_message* endpoint::first(kind type) const {
+void transcript::watch(SSL* ssl) {
+    SSL_set_msg_callback(ssl, record);
+    SSL_set_msg_callback_arg(ssl, this);
+}
+
+const handshake_message* transcript::first(kind type) const {
     const auto found =
         std::find_if(messages.begin(), messages.end(), [&](const auto& each) { return each.type == type; });
     return found == messages.end() ? nullptr : &*found;
 }
 
-std::size_t endpoint::count(kind type) const {
+std::size_t transcript::count(kind type) const {
     return static_cast<std::size_t>(
         std::count_if(messages.begin(), messages.end(), [&](const auto& each) { return each.type == type; }));
 }
@@ -208,8 +227,8 @@ std::size_t endpoint::count(kind type) const {
 pair::pair(SSL_CTX& server_context, SSL_CTX& client_context)
     : pair(connection(server_context, true), connection(client_context, false)) {}
 
-pair::pair(owned<SSL> server_connection, owned<SSL> client_connection)
-    : server(std::move(server_connection)), client(std::move(client_connection)) {}
+pair::pair(owned<SSL> server_connection, owned<SSL> client_connection, wire over)
+    : server(std::move(server_connection), over), client(std::move(client_connection), over) {}
 
 void pair::run() {
     bool moved = true;

@@ -5,9 +5,11 @@
 // clear, and every alert.
 
 #include "support/owned.hpp"
+#include "support/quic.hpp"
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,11 +51,28 @@ struct handshake_message {
     [[nodiscard]] std::size_t certificates() const;
 };
 
-class endpoint {
+/// wire is what carries a handshake: records, or an event loop of QUIC.
+enum class wire { records, quic };
+/// transcript is what an SSL saw: every handshake message in the clear, and alerts.
+class transcript {
 public:
     static constexpr int no_alert = -1;
 
-    explicit endpoint(owned<SSL> connection);
+    /// watch has it written, as long as the SSL is there.
+    void watch(SSL* ssl);
+
+    /// first finds the first message of a type, whoever sent it; none: it never came.
+    [[nodiscard]] const handshake_message* first(kind type) const;
+    [[nodiscard]] std::size_t count(kind type) const;
+
+    int alert_sent = no_alert;
+    int alert_received = no_alert;
+    std::vector<handshake_message> messages;
+};
+
+class endpoint : public transcript {
+public:
+    explicit endpoint(owned<SSL> connection, wire over = wire::records);
     endpoint(const endpoint&) = delete;
     endpoint& operator=(const endpoint&) = delete;
 
@@ -64,27 +83,21 @@ public:
     [[nodiscard]] std::string take();
     void give(std::string_view octets);
 
-    /// first finds the first message of a type, whoever sent it; none: it never came.
-    [[nodiscard]] const handshake_message* first(kind type) const;
-    [[nodiscard]] std::size_t count(kind type) const;
-
     [[nodiscard]] bool good() const { return done && !failed; }
 
+    std::unique_ptr<crypto_stream> crypto; ///< null: it goes by records
     owned<SSL> ssl;
     bool done = false;   ///< the handshake ended well, as far as this side can tell
     bool failed = false; ///< then, or later
     std::string failure; ///< OpenSSL's words
-    int alert_sent = no_alert;
-    int alert_received = no_alert;
-    std::vector<handshake_message> messages;
-    std::string data; ///< application data received
+    std::string data;    ///< application data received
 };
 
 /// pair is a client and a server, and the wire between them.
 class pair {
 public:
     pair(SSL_CTX& server_context, SSL_CTX& client_context);
-    pair(owned<SSL> server_connection, owned<SSL> client_connection);
+    pair(owned<SSL> server_connection, owned<SSL> client_connection, wire over = wire::records);
 
     /// run lets both go on until nothing moves.
     void run();

@@ -4,6 +4,7 @@
 #include "../../decide/settings.hpp"
 #include "../base/counting.hpp"
 #include "../base/fence.hpp"
+#include "../base/quic.hpp"
 #include "../extension.hpp"
 #include "handshake.hpp"
 #include "session.hpp"
@@ -129,10 +130,11 @@ client::client(client_policy policy) {
 
 void client::attach(SSL_CTX& context) const {
     const client_policy& policy = state_->side->policy;
+    if (SSL_CTX_get_ssl_method(&context) == TLS_server_method() || quic_role_of(context) == quic_role::server)
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX is for servers (TLS_server_method, or that of QUIC), and connects to nobody",
+                    "make it with TLS_client_method, or OSSL_QUIC_client_method");
     const ssl_handle probe = probe_of(context);
-    if (SSL_CTX_get_ssl_method(&context) == TLS_server_method())
-        throw error(errc::unsuitable_context, "this SSL_CTX is for servers (TLS_server_method), and connects to nobody",
-                    "make it with TLS_client_method");
     if (attached_client::on(&context) != nullptr)
         throw error(errc::already_attached, "a client is attached to this SSL_CTX already",
                     "change its credentials with replace");

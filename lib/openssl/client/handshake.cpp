@@ -5,6 +5,7 @@
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/pem.hpp"
+#include "../base/quic.hpp"
 #include "no_prompt.hpp"
 #include "proof.hpp"
 #include "record.hpp"
@@ -103,7 +104,7 @@ void note_unmet(client_facts& facts, unmet what, const credential_set& from) {
 // An alert came that ends the connection. In TLS 1.3 its level says nothing, and these two end none.
 bool is_fatal(const SSL* ssl, int value) noexcept {
     const int number = value & 0xff;
-    if (SSL_version(ssl) < TLS1_3_VERSION) return value >> 8 == SSL3_AL_FATAL;
+    if (!is_tls13(ssl)) return value >> 8 == SSL3_AL_FATAL;
     return number != SSL_AD_CLOSE_NOTIFY && number != SSL_AD_USER_CANCELLED;
 }
 
@@ -111,11 +112,12 @@ bool is_fatal(const SSL* ssl, int value) noexcept {
 constexpr std::uint64_t data_and_alert = 40;
 
 bool data_came(const SSL* ssl, const client_record& record) noexcept {
-    return octets_read(ssl) - record.facts.octets > data_and_alert;
+    return !is_quic(ssl) && octets_read(ssl) - record.facts.octets > data_and_alert;
 }
 
 // The transport has ended in the middle of the handshake, and OpenSSL had no alert to send.
 bool is_cut(const SSL* ssl) noexcept {
+    if (is_quic(ssl)) return false; // SSL_want would wait for this callback to end
     const BIO* waits_for = SSL_want_read(ssl) ? SSL_get_rbio(ssl) : SSL_want_write(ssl) ? SSL_get_wbio(ssl) : nullptr;
     return waits_for != nullptr && !BIO_should_retry(waits_for);
 }
@@ -307,6 +309,8 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
         record.facts.proposed = policy.further_flags;
         if (record.facts.offered) record.facts.proposed.insert(policy.flag);
         watch(ssl, record);
+        // To this one callback OpenSSL hands the object inside.
+        if (is_quic(ssl)) SSL_set_cert_cb(ssl, answer_request, ssl);
     }
     if (const auto failed = settle_session(ssl, *there, record)) return failed;
     if (record.facts.hellos++ == 0) record.facts.octets = octets_read(ssl);
@@ -314,7 +318,8 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
     return std::nullopt;
 }
 
-int answer_request(SSL* ssl, void*) {
+int answer_request(SSL* handed, void* connection) {
+    SSL* ssl = connection != nullptr ? static_cast<SSL*>(connection) : handed;
     const attached_client* there = attached_client::on(ssl);
     if (there == nullptr) return 1;
     const client_policy& policy = there->of->policy;
@@ -401,6 +406,12 @@ void on_client_event(const SSL* watched, int event, int value) {
     if (ours && (event & (SSL_CB_LOOP | SSL_CB_EXIT)) != 0)
         no_prompt_in_handshake((event & SSL_CB_LOOP) != 0 && record != nullptr && record->facts.presented &&
                                record->own.changed());
+}
+
+void look_for_close(SSL* ssl) {
+    const auto alert = alert_in_close(ssl);
+    const attached_client* there = attached_client::on(ssl);
+    if (alert && there != nullptr) note(ssl, *there, SSL_CB_READ_ALERT, SSL3_AL_FATAL << 8 | *alert);
 }
 
 //= RCA-7

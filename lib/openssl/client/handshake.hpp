@@ -20,12 +20,15 @@ namespace reqauth::detail {
 [[nodiscard]] std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out);
 
 /// answer_request is the certificate callback: it runs for each CertificateRequest, after its extensions
-/// were parsed.
-int answer_request(SSL* ssl, void* unused);
+/// were parsed. `connection` is that of QUIC; null: it is the SSL itself.
+int answer_request(SSL* handed, void* connection);
 
 /// on_client_event is the info callback of an attached SSL_CTX, and of an SSL that the application watches itself. It
 /// leaves out a session that is not to be presented, marks new ones and notes alerts. The application's is called by it.
 void on_client_event(const SSL* ssl, int event, int value);
+
+/// look_for_close notes the alert with which a server has closed a connection of QUIC, as if it had come by itself. Throws.
+void look_for_close(SSL* ssl);
 
 /// supply_certificate stands in for the application's client_cert_cb, which OpenSSL calls where there is
 /// no certificate to send. It passes on, but for a request that is to get an empty Certificate: that

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <reqauth/client.hpp>
 
+#include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/pem.hpp"
+#include "../base/quic.hpp"
+#include "handshake.hpp"
 #include "record.hpp"
 
 #include <openssl/err.h>
@@ -32,7 +35,7 @@ client_outcome::verdict judged(const SSL& ssl, const client_facts& facts) noexce
     if (finished && SSL_session_reused(&ssl) == 1) return verdict::resumed;
     if (!facts.answered) return verdict::none;
     if (!finished) return verdict::awaited;
-    if (SSL_version(&ssl) < TLS1_3_VERSION) return verdict::finished;
+    if (!is_tls13(&ssl)) return verdict::finished;
     return ticket_came(ssl) ? verdict::ticket : verdict::awaited;
 }
 
@@ -137,6 +140,13 @@ void read_on_from(SSL& ssl, int socket, bool silently = false) noexcept {
 }
 
 void find_alert(SSL& ssl, int socket, client_facts& facts) noexcept {
+    if (is_quic(&ssl)) {
+        fence(0, [&] {
+            look_for_close(&ssl);
+            return 1;
+        });
+        return;
+    }
     if (const int own = SSL_get_rfd(&ssl); own >= 0) return read_on_from(ssl, own);
     BIO* read_from = SSL_get_rbio(&ssl);
     const std::string_view kind = read_from != nullptr ? BIO_method_name(read_from) : "";

@@ -3,6 +3,7 @@
 
 #include "../../decide/settings.hpp"
 #include "../base/counting.hpp"
+#include "../base/quic.hpp"
 #include "../extension.hpp"
 #include "../trust/trust_store.hpp"
 #include "events.hpp"
@@ -24,10 +25,17 @@ namespace {
 
 std::atomic<std::uint64_t> numbers = 1; // of SSL_CTXs, whatever server they belong to
 
-void check_suits(SSL_CTX& context, SSL* probe, const server_options& options) {
-    if (SSL_CTX_get_ssl_method(&context) == TLS_client_method())
-        throw error(errc::unsuitable_context, "this SSL_CTX is for clients (TLS_client_method), and accepts nobody",
-                    "make it with TLS_server_method");
+// Of an SSL_CTX of QUIC, OpenSSL alone makes SSLs. They have TLS 1.3, and never another SSL_CTX.
+void check_suits(SSL_CTX& context, const server_options& options) {
+    const quic_role quic = quic_role_of(context);
+    if (SSL_CTX_get_ssl_method(&context) == TLS_client_method() || quic == quic_role::client ||
+        quic == quic_role::threaded)
+        throw error(errc::unsuitable_context,
+                    "this SSL_CTX is for clients (TLS_client_method, or that of QUIC), and accepts nobody",
+                    "make it with TLS_server_method, or OSSL_QUIC_server_method");
+    if (quic == quic_role::server) return;
+    const ssl_handle made = probe_of(context);
+    SSL* probe = made.get();
     const auto highest = SSL_get_max_proto_version(probe);
     if ((highest != 0 && highest < TLS1_3_VERSION) || (SSL_get_options(probe) & SSL_OP_NO_TLSv1_3) != 0)
         throw error(errc::unsuitable_context, "TLS 1.3, to which the flag belongs, is not allowed here",
@@ -49,6 +57,21 @@ std::string listed(const std::vector<extension_type>& types) {
     std::string text;
     for (const extension_type type : types) text += (text.empty() ? "" : ", ") + std::to_string(type);
     return text.empty() ? "none" : text;
+}
+
+// `first` are those of the server's first SSL_CTX.
+void check_extensions(SSL_CTX& context, const server_options& options,
+                      std::optional<std::vector<extension_type>>& first) {
+    const bool few = options.assigned_extensions_alone && first;
+    auto extensions = extensions_of(context, few ? &*first : nullptr);
+    std::erase(extensions, options.extension); // ours: an earlier client may have registered it
+    if (first && *first != extensions)
+        throw error(errc::unequal_extensions,
+                    "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
+                    "memory when it switches between others: this one has " +
+                        listed(extensions) + ", the first has " + listed(*first),
+                    "register the same on each, before attach");
+    first = std::move(extensions);
 }
 
 void check_policy(const server_policy& policy) {
@@ -75,22 +98,14 @@ server::server(server_options options) : side_(std::make_shared<server_side>()) 
 attachment server::attach(SSL_CTX& context, server_policy policy) {
     const server_options& options = side_->options;
     check_policy(policy);
-    const ssl_handle probe = probe_of(context);
-    check_suits(context, probe.get(), options);
+    check_suits(context, options);
     if (attached_server::on(&context) != nullptr)
         throw error(errc::already_attached, "a server is attached to this SSL_CTX already",
                     "change its policy with replace");
 
     const std::lock_guard one_at_a_time(side_->changing);
-    const bool few = options.assigned_extensions_alone && side_->extensions;
-    auto extensions = extensions_of(context, few ? &*side_->extensions : nullptr);
-    std::erase(extensions, options.extension); // ours: an earlier client may have registered it
-    if (side_->extensions && *side_->extensions != extensions)
-        throw error(errc::unequal_extensions,
-                    "the SSL_CTXs of one server need the same custom extensions, since OpenSSL overruns "
-                    "memory when it switches between others: this one has " +
-                        listed(extensions) + ", the first has " + listed(*side_->extensions),
-                    "register the same on each, before attach");
+    auto extensions = side_->extensions;
+    if (quic_role_of(context) != quic_role::server) check_extensions(context, options, extensions);
     attachment result;
     result.warnings = warnings_of(context, policy);
 

@@ -5,6 +5,7 @@
 #include "../base/handshake.hpp"
 #include "../base/hash.hpp"
 #include "../base/pem.hpp"
+#include "../base/quic.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -46,7 +47,8 @@ long left_until(std::int64_t deadline) noexcept {
 
 // The server keeps this connection's sessions itself: others may share them.
 bool stateful(const SSL* ssl) noexcept {
-    const auto options = SSL_get_options(ssl);
+    // Of a connection of QUIC it would wait for this callback to end.
+    const auto options = is_quic(ssl) ? SSL_CTX_get_options(SSL_get_SSL_CTX(ssl)) : SSL_get_options(ssl);
     return (options & SSL_OP_NO_TICKET) != 0 ||
            (SSL_get_max_early_data(ssl) > 0 && (options & SSL_OP_NO_ANTI_REPLAY) == 0);
 }
