@@ -47,9 +47,17 @@ const identity* own_certificate(holds what) {
     return what == holds::expired ? &others().expired_customer : flag_credential(what);
 }
 
+// What OpenSSL's own QUIC is made with; else TLS.
+const SSL_METHOD* method_of(bool server, [[maybe_unused]] carrier by) {
+#if HAS_QUIC
+    if (by == carrier::connection) return server ? OSSL_QUIC_server_method() : OSSL_QUIC_client_method();
+#endif
+    return server ? TLS_server_method() : TLS_client_method();
+}
+
 } // namespace
 
-visitor::visitor(bool flag, holds what) : context(support::client_context()) {
+visitor::visitor(bool flag, holds what, carrier by) : context(support::client_context(method_of(false, by))) {
     SSL_CTX_set1_groups_list(context.get(), "X25519:P-256");
     if (const identity* own = own_certificate(what)) support::present(*context, *own);
     shelf.serve(*context);
@@ -76,13 +84,25 @@ reqauth::server_policy listener::policy_of(demand what, const std::set<ca>& cas,
     return policy;
 }
 
-listener::listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside)
+listener::listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside,
+                   const manner& how)
     : beside_(beside) {
+    const bool alone = how.by == carrier::connection;
     for (const std::size_t i : {0U, 1U}) {
+        if (alone && i != 0) break;
+        contexts[i] = support::server_context(the_cast().server, method_of(true, how.by));
         SSL_CTX& context = *contexts[i];
         const int required = own[i] == demand::require ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         if (own[i] != demand::none) support::ask(context, SSL_VERIFY_PEER | required, the_cast().customers_ca);
         if (attached) attachments_.push_back(server_.attach(context, policy_of(policy[i], cas[i], beside[i])));
+    }
+    if (alone) {
+#if HAS_QUIC
+        if (how.stateful) SSL_CTX_set_options(contexts[0].get(), SSL_OP_NO_TICKET);
+        if (how.retry) SSL_CTX_set1_groups_list(contexts[0].get(), "P-256");
+        quic = std::make_unique<support::quic_listener>(*contexts[0]);
+#endif
+        return;
     }
     SSL_CTX_set_tlsext_servername_arg(contexts[0].get(), contexts[1].get());
     SSL_CTX_set_tlsext_servername_callback(
@@ -98,38 +118,80 @@ listener::listener(bool attached, const demands& policy, const demands& own, con
 
 void listener::replace(const demands& policy, const trusted& cas) {
     if (attachments_.empty()) return;
-    server_.replace({{attachments_[0], policy_of(policy[0], cas[0], beside_[0])},
-                     {attachments_[1], policy_of(policy[1], cas[1], beside_[1])}});
+    std::vector<reqauth::replacement> all;
+    for (std::size_t i = 0; i < attachments_.size(); ++i)
+        all.push_back({attachments_[i], policy_of(policy[i], cas[i], beside_[i])});
+    server_.replace(std::move(all));
 }
 
-outcome connect(const listener& at, visitor& who, const arrival& now, const manner& how, SSL_SESSION* session) {
+namespace {
+
+void prepare(SSL& client, const arrival& now, SSL_SESSION* session) {
+    const char* name = now.where == host::a ? "a.example" : "b.example";
+    if (now.where != host::none) SSL_set_tlsext_host_name(&client, name);
+    if (session == nullptr) return;
+    support::take_over(*session, client);
+    SSL_set_session(&client, session);
+}
+
+// What came of it, but for what only the carrier knows.
+outcome outcome_of(const SSL& server, const support::transcript& client, const arrival& now, const manner& how) {
+    outcome seen_now;
+    const support::handshake_message* request = client.first(support::kind::certificate_request);
+    seen_now.requested = request != nullptr;
+    seen_now.acknowledged = request != nullptr && now.tls13 && request->find(62) == support::flags({80});
+    seen_now.resumed = SSL_session_reused(&server) == 1;
+    seen_now.peer = support::seen(server);
+    const int version = how.by == carrier::connection ? 1 : now.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    if (SSL_version(&server) != version ||
+        client.count(support::kind::hello_retry_request) != (how.retry && now.tls13 ? 1U : 0U))
+        seen_now.peer = "another version, or another number of HelloRetryRequests";
+    return seen_now;
+}
+
+void add_result(outcome& seen_now, const SSL& server) {
+    if (seen_now.good && SSL_get0_peer_certificate(&server) != nullptr)
+        seen_now.result = SSL_get_verify_result(&server) == X509_V_OK ? "ok" : "not ok";
+}
+
+#if HAS_QUIC
+outcome connect_quic(listener& at, visitor& who, const arrival& now, const manner& how, SSL_SESSION* session) {
+    support::quic_pair both(*at.quic, *who.context);
+    prepare(*both.client, now, session);
+    const int tickets = who.shelf.count;
+    const bool good = both.shake();
+    if (both.server == nullptr) return {.good = false, .peer = "nobody came"};
+    for (int i = 0; i < 10 && good && who.shelf.count == tickets; ++i) both.step();
+    outcome seen_now = outcome_of(*both.server, both.seen, now, how);
+    seen_now.good = good;
+    seen_now.alert = both.alert_to_client();
+    add_result(seen_now, *both.server);
+    both.close();
+    return seen_now;
+}
+#endif
+
+} // namespace
+
+outcome connect(listener& at, visitor& who, const arrival& now, const manner& how, SSL_SESSION* session) {
+#if HAS_QUIC
+    if (how.by == carrier::connection) return connect_quic(at, who, now, how, session);
+#endif
     owned<SSL> to(SSL_new(who.context.get()));
     SSL_set_connect_state(to.get());
-    const char* name = now.where == host::a ? "a.example" : "b.example";
-    if (now.where != host::none) SSL_set_tlsext_host_name(to.get(), name);
-    if (session != nullptr) support::take_over(*session, *to);
-    if (session != nullptr) SSL_set_session(to.get(), session);
+    prepare(*to, now, session);
     owned<SSL> from(SSL_new(at.contexts[0].get()));
     SSL_set_accept_state(from.get());
     if (how.stateful) SSL_set_options(from.get(), SSL_OP_NO_TICKET);
     if (how.retry) SSL_set1_groups_list(from.get(), "P-256");
     if (!now.tls13) SSL_set_max_proto_version(from.get(), TLS1_2_VERSION);
-    support::pair both(std::move(from), std::move(to));
-
-    outcome seen_now;
-    seen_now.good = both.shake();
-    const SSL& server = *both.server.ssl;
+    support::pair both(std::move(from), std::move(to),
+                       how.by == carrier::records ? support::wire::records : support::wire::quic);
+    const bool good = both.shake();
+    outcome seen_now = outcome_of(*both.server.ssl, both.client, now, how);
+    seen_now.good = good;
     seen_now.alert = both.client.alert_received;
-    const support::handshake_message* request = both.client.first(support::kind::certificate_request);
-    seen_now.requested = request != nullptr;
-    seen_now.acknowledged = request != nullptr && now.tls13 && request->find(62) == support::flags({80});
-    seen_now.resumed = SSL_session_reused(both.server.ssl.get()) == 1;
-    seen_now.peer = support::seen(server);
-    if (SSL_version(&server) != (now.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION) ||
-        both.client.count(support::kind::hello_retry_request) != (how.retry && now.tls13 ? 1U : 0U))
-        seen_now.peer = "another version, or another number of HelloRetryRequests";
-    if (seen_now.good && SSL_get0_peer_certificate(&server) != nullptr)
-        seen_now.result = SSL_get_verify_result(&server) == X509_V_OK ? "ok" : "not ok";
+    add_result(seen_now, *both.server.ssl);
     both.close();
     return seen_now;
 }

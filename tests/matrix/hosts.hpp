@@ -6,13 +6,15 @@
 
 #include "matrix/oracle.hpp"
 #include "support/contexts.hpp"
+#include "support/quic_connections.hpp"
 #include "support/sessions.hpp"
 
 #include <array>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 namespace matrix {
@@ -22,10 +24,14 @@ using trusted = std::array<std::set<oracle::ca>, 2>;
 using demands = std::array<oracle::demand, 2>;
 using besides = std::array<bool, 2>;
 
+/// carrier is what carries a handshake: records, an event loop of QUIC, or a connection of OpenSSL's own QUIC, of which
+/// host B is no part, since it never gets another SSL_CTX.
+enum class carrier { records, event_loop, connection };
+
 /// visitor is a kind of client: its SSL_CTX, and the session that it got last.
 class visitor {
 public:
-    visitor(bool flag, oracle::holds what);
+    visitor(bool flag, oracle::holds what, carrier by);
     support::owned<SSL_CTX> context;
     support::session_shelf shelf;
 };
@@ -33,10 +39,20 @@ public:
 /// visitors makes each kind once. For one thread.
 class visitors {
 public:
-    visitor& get(bool flag, oracle::holds what) { return made_.try_emplace({flag, what}, flag, what).first->second; }
+    visitor& get(bool flag, oracle::holds what, carrier by = carrier::records) {
+        return made_.try_emplace({flag, what, by == carrier::connection}, flag, what, by).first->second;
+    }
 
 private:
-    std::map<std::pair<bool, oracle::holds>, visitor> made_;
+    std::map<std::tuple<bool, oracle::holds, bool>, visitor> made_;
+};
+
+/// manner is what, by the requirements, changes nothing.
+struct manner {
+    bool stateful;
+    bool retry; ///< the server wants another group: HelloRetryRequest
+    carrier by = carrier::records;
+    friend auto operator<=>(const manner&, const manner&) = default;
 };
 
 /// listener is the two hosts, as a well configured server has them. Any number of threads may connect, and one may
@@ -44,11 +60,15 @@ private:
 class listener {
 public:
     /// Not `attached`: the library is not there.
-    listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside);
+    listener(bool attached, const demands& policy, const demands& own, const trusted& cas, const besides& beside,
+             const manner& how = {});
 
     void replace(const demands& policy, const trusted& cas);
 
-    std::array<support::owned<SSL_CTX>, 2> contexts = {support::server_context(), support::server_context()};
+    std::array<support::owned<SSL_CTX>, 2> contexts; ///< for connections of QUIC the first alone
+#if HAS_QUIC
+    std::unique_ptr<support::quic_listener> quic;
+#endif
 
 private:
     reqauth::server_policy policy_of(oracle::demand what, const std::set<oracle::ca>& cas, bool beside);
@@ -59,15 +79,8 @@ private:
     besides beside_;
 };
 
-/// manner is what, by the requirements, changes nothing.
-struct manner {
-    bool stateful;
-    bool retry; ///< the server wants another group: HelloRetryRequest
-    friend auto operator<=>(const manner&, const manner&) = default;
-};
-
 /// connect shakes hands, with a session if there is one, and says what came of it.
-oracle::outcome connect(const listener& at, visitor& who, const oracle::arrival& now, const manner& how,
+oracle::outcome connect(listener& at, visitor& who, const oracle::arrival& now, const manner& how,
                         SSL_SESSION* session);
 
 std::string text_of(const oracle::outcome& of);

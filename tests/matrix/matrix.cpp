@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every handshake there is between the kinds of client and server that matter, each against the oracle.
 //
-//   matrix [--all | --seed N | --only CASE]
+//   matrix [--quic] [--all | --seed N | --only CASE]
 //
-// Without --all: a sample, by a seed that it prints. Each difference has the number of its case, and --only runs that
+// With --quic over QUIC, in its two kinds. Without --all: a sample, by a seed that it prints. Each difference has the number of its case, and --only runs that
 // one alone and prints what was expected and seen. The last line is `handshakes: N, outcomes: M, differences: D`; exit
 // status 1 where D is not 0.
 
@@ -20,7 +20,9 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+using matrix::carrier;
 using matrix::demands;
 using matrix::trusted;
 using oracle::arrival;
@@ -65,6 +67,9 @@ std::string text_of(const scene& of) {
     return (of.attached ? "policies A " + text_of(of.policy[0]) + ", B " + text_of(of.policy[1]) : "no library") +
            "; own A " + text_of(of.own[0]) + (of.beside[0] ? " and agents" : "") + ", B " + text_of(of.own[1]) +
            (of.beside[1] ? " and agents" : "") + (of.how.stateful ? "; stateful" : "; stateless") +
+           (of.how.by == carrier::records      ? ""
+            : of.how.by == carrier::event_loop ? "; event loop of QUIC"
+                                               : "; connection of QUIC") +
            (of.how.retry ? "; retry; " : "; no retry; ") + reloads[static_cast<std::size_t>(of.between)];
 }
 
@@ -94,10 +99,10 @@ public:
         ++case_;
         if (only_ ? case_ != *only_ : random_() % every_ != 0) return;
         if (!last_ || as.setup() != last_->setup())
-            hosts_.emplace(as.attached, as.policy, as.own, first_trust, as.beside);
+            hosts_.emplace(as.attached, as.policy, as.own, first_trust, as.beside, as.how);
         last_ = as;
 
-        matrix::visitor& caller = visitors_.get(first.flag, first.certificate);
+        matrix::visitor& caller = visitors_.get(first.flag, first.certificate, as.how.by);
         caller.shelf.last.reset();
         const site before{as.policy, as.own, first_trust, as.beside};
         const std::string where = text_of(as) + "\n    " + text_of(first);
@@ -120,7 +125,8 @@ public:
 
 private:
     outcome connect(const scene& as, const arrival& now, SSL_SESSION* session) {
-        outcome seen = matrix::connect(*hosts_, visitors_.get(now.flag, now.certificate), now, as.how, session);
+        outcome seen =
+            matrix::connect(*hosts_, visitors_.get(now.flag, now.certificate, as.how.by), now, as.how, session);
         if (!as.attached && !seen.good) seen.peer = "handshake_unfinished"; // nobody else says so
         return seen;
     }
@@ -153,6 +159,7 @@ template <class Play> void each_arrival(const scene& as, Play play) {
     for (const bool flag : {true, false})
         for (const host where : hosts) {
             if (flag && !as.attached) continue; // without the library nobody reads the flag
+            if (where == host::b && as.how.by == carrier::connection) continue;
             for (const holds certificate : certificates) play(arrival{flag, where, certificate, as.tls13});
         }
 }
@@ -180,6 +187,7 @@ void play_fresh(comparison& all, scene as) {
             as.own = {a, b};
             each_beside(as, [&] {
                 for (const bool tls13 : {true, false}) {
+                    if (!tls13 && as.how.by != carrier::records) continue;
                     as.tls13 = tls13;
                     each_arrival(as, [&](const arrival& only) { all.play(as, only, std::nullopt); });
                 }
@@ -197,6 +205,7 @@ void play_resumed(comparison& all, scene as) {
         for (const reload between : {reload::none, reload::same, reload::other})
             for (const bool tls13 : {true, false}) {
                 if (!tls13 && (as.how.retry || between == reload::same)) continue; // TLS 1.2 has no retry
+                if (!tls13 && as.how.by != carrier::records) continue;
                 if (!as.attached && between != reload::none) continue;
                 as.own = own;
                 as.between = between;
@@ -215,6 +224,7 @@ void play_resumed(comparison& all, scene as) {
 
 int main(int count, char** arguments) try {
     bool everything = false;
+    std::vector<carrier> carriers = {carrier::records};
     std::optional<std::size_t> only;
     std::uint64_t seed = std::random_device()();
     for (int i = 1; i < count; ++i) {
@@ -222,12 +232,15 @@ int main(int count, char** arguments) try {
         const bool number = i + 1 < count && std::isdigit(static_cast<unsigned char>(*arguments[i + 1])) != 0;
         if (argument == "--all") {
             everything = true;
+        } else if (argument == "--quic") {
+            carriers = {carrier::event_loop, carrier::connection};
         } else if (argument == "--seed" && number) {
             seed = std::stoull(arguments[++i]);
         } else if (argument == "--only" && number) {
             only = std::stoull(arguments[++i]);
         } else {
-            std::cerr << "matrix: unknown argument " << argument << "; it takes [--all | --seed N | --only CASE]\n";
+            std::cerr << "matrix: unknown argument " << argument
+                      << "; it takes [--quic] [--all | --seed N | --only CASE]\n";
             return 2;
         }
     }
@@ -238,16 +251,22 @@ int main(int count, char** arguments) try {
     else
         std::cout << "a sample; the same again: --seed " << seed << std::endl;
 
+    if (carriers.size() > 1 && HAS_QUIC == 0) {
+        std::cout << "skipped: " << support::no_quic << std::endl;
+        return 0;
+    }
     comparison all(seed, everything ? 1 : 50, only);
-    for (const bool attached : {true, false})
-        each_policy(attached, [&](const demands& policy) {
-            for (const bool stateful : {false, true})
-                for (const bool retry : {false, true}) {
-                    const scene as{policy, {}, {}, {stateful, retry}, true, attached, reload::none};
-                    play_fresh(all, as);
-                    play_resumed(all, as);
-                }
-        });
+    for (const carrier by : carriers)
+        for (const bool attached : {true, false})
+            each_policy(attached, [&](const demands& policy) {
+                if (by == carrier::connection && policy[1] != demand::none) return; // there is no B
+                for (const bool stateful : {false, true})
+                    for (const bool retry : {false, true}) {
+                        const scene as{policy, {}, {}, {stateful, retry, by}, true, attached, reload::none};
+                        play_fresh(all, as);
+                        play_resumed(all, as);
+                    }
+            });
     return all.tell() ? 0 : 1;
 } catch (const std::exception& e) {
     std::cerr << "matrix: " << e.what() << '\n';
