@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -368,6 +369,20 @@ void write_failed(SSL* ssl, int result) {
     errno = error;
 }
 
+/// ends finds the alert with which a server has closed a connection of QUIC: no callback tells of it. It is said once, since
+/// programs try again.
+void ends(SSL* ssl) {
+    constexpr int quic_1 = 1; // OSSL_QUIC1_VERSION
+    if (!here->client || SSL_version(ssl) != quic_1) return;
+    try {
+        using verdict = reqauth::client_outcome::verdict;
+        static std::atomic<bool> said{false};
+        if (reqauth::last_outcome_of(*ssl).judged == verdict::refused && !said.exchange(true))
+            here->log.say_refused(*ssl);
+    } catch (const std::exception&) { // there is no memory to say it with
+    }
+}
+
 /// mark_of gives what marks an agent's session: null where it is no agent's.
 const own_mark* mark_of(const SSL_SESSION* session) {
     void* data = nullptr;
@@ -431,6 +446,7 @@ reqauth_exec_hooks hooks{.libssl = reinterpret_cast<const void*>(&SSL_CTX_set_ps
                          .set_ssl_cert_cb = set_ssl_cert_cb,
                          .set_verify = set_verify,
                          .write_failed = write_failed,
+                         .ends = ends,
                          .hides = nullptr,
                          .hides_session = hides_session,
                          .is_agents_session = is_agents_session,

@@ -7,7 +7,7 @@
 #define REQAUTH_EXEC_TAKEN(one)                                                                                        \
     one(SSL_CTX_new) one(SSL_CTX_new_ex) one(SSL_new) one(SSL_CTX_set_cert_cb) one(SSL_set_cert_cb)                    \
         one(SSL_CTX_set_cert_verify_callback) one(SSL_SESSION_set1_id_context) one(SSL_SESSION_set1_ticket_appdata)    \
-            one(SSL_SESSION_get0_ticket_appdata) one(SSL_write) one(SSL_write_ex)
+            one(SSL_SESSION_get0_ticket_appdata) one(SSL_write) one(SSL_write_ex) one(SSL_free)
 
 /// What tells of the peer's certificate: hidden.cpp. tests/modules/preload/libssl.functions has all that libssl exports.
 #define REQAUTH_EXEC_HIDDEN(one)                                                                                       \

@@ -60,6 +60,8 @@ struct reqauth_exec_hooks {
     bool (*set_verify)(SSL_CTX*, verify_function, void*);
     /// Called where a write has failed: an alert may have come that nobody reads any more.
     void (*write_failed)(SSL*, int result);
+    /// Called before an SSL is freed.
+    void (*ends)(SSL*);
     /// Whether a program is not to see the certificate of this connection, or of this session.
     bool (*hides)(const SSL*);
     bool (*hides_session)(const SSL_SESSION*);

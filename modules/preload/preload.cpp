@@ -354,6 +354,17 @@ REQAUTH_EXPORT int SSL_write_ex(SSL* ssl, const void* data, std::size_t size, st
     return done;
 }
 
+REQAUTH_EXPORT void SSL_free(SSL* ssl) {
+    const target found = find(function::SSL_free, CALLER);
+    if (found.real == nullptr) return;
+    const reqauth_exec_hooks* hooks = hooks_there();
+    if (ssl != nullptr && !within::any() && found.known && hooks != nullptr) {
+        const within guard;
+        hooks->ends(ssl);
+    }
+    as(&SSL_free, found)(ssl);
+}
+
 // Shells leave this way, without their destructors.
 REQAUTH_EXPORT void _exit(int status) {
     end();
