@@ -130,12 +130,12 @@ void warn(const ngx_conf_t& configuration, std::set<std::string>& said, const st
 /// handshake until `judge` has looked. Without memory nginx looks, and answers 400 where customers are asked.
 void keep_names(SSL& ssl, ngx_connection_t& connection, ngx_http_connection_t& http) {
     ngx_http_addr_conf_t* const there = http.addr_conf;
-    if (there->virtual_names == nullptr) return;
     auto* own = static_cast<ngx_http_addr_conf_t*>(ngx_palloc(connection.pool, sizeof(ngx_http_addr_conf_t)));
     if (own == nullptr || SSL_set_ex_data(&ssl, names_index(), there->virtual_names) != 1) return;
     *own = *there;
     own->virtual_names = nullptr;
     http.addr_conf = own;
+    keep_for_streams(ssl, connection, http);
 }
 
 /// serve_as_agent has nginx serve an agent's connection by the server {} without its ssl_verify_client.

@@ -26,7 +26,7 @@ ngx_http_module_t context = {
 extern "C" {
 
 ngx_module_t ngx_http_reqauth_module = {
-    NGX_MODULE_V1, &context, commands, NGX_HTTP_MODULE, nullptr, nullptr,
+    NGX_MODULE_V1, &context, commands, NGX_HTTP_MODULE, nullptr, lead_streams,
     nullptr,       nullptr,  nullptr,  nullptr,         nullptr, NGX_MODULE_V1_PADDING,
 };
 

@@ -83,6 +83,12 @@ server_settings* settings_of(const SSL* ssl);
 /// nginx; null elsewhere.
 ngx_http_virtual_names_t* names_kept_from_nginx(const SSL* ssl);
 
+/// keep_for_streams has the requests of a connection of QUIC begin as the connection is now. nginx takes them back to the
+/// default server {} of the address, unless the handshake had a server name that one has; so it does without memory.
+/// lead_streams has nginx ask us where each begins.
+void keep_for_streams(SSL& ssl, ngx_connection_t& connection, const ngx_http_connection_t& http);
+ngx_int_t lead_streams(ngx_cycle_t* cycle);
+
 /// attach_all attaches the library to the SSL_CTXs of all server {} that a listening address shares with one where
 /// reqauth is on. Says in the log what is wrong, with file and line, and gives NGX_ERROR then.
 ngx_int_t attach_all(ngx_conf_t* configuration);

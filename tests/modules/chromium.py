@@ -44,14 +44,14 @@ class Chromium:
     """One Chromium with a new profile, and one page in it.
 
     authorities: {name: file}, trusted for servers; identity: a PKCS #12 file with its password, as (file, password);
-    policies: a dict for policies/managed."""
+    policies: a dict for policies/managed; options: more words of its command."""
 
-    def __init__(self, authorities=None, identity=None, policies=None):
+    def __init__(self, authorities=None, identity=None, policies=None, options=()):
         self.home = tempfile.TemporaryDirectory(prefix='reqauth-chromium-')
         self.database(authorities or {}, identity)
         command = ['chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
                    '--disable-component-update', '--disable-background-networking', '--remote-debugging-pipe',
-                   f'--user-data-dir={self.home.name}/profile']
+                   f'--user-data-dir={self.home.name}/profile', *options]
         if policies is not None:
             with open(os.path.join(self.home.name, 'policies.json'), 'w') as file:
                 json.dump(policies, file)
