@@ -278,7 +278,7 @@ REQAUTH_EXPORT void SSL_CTX_set_cert_cb(SSL_CTX* context, certificate_function f
 REQAUTH_EXPORT void SSL_set_cert_cb(SSL* ssl, certificate_function function, void* argument) {
     const target found = find(function::SSL_set_cert_cb, CALLER);
     if (found.real == nullptr) return;
-    if (!within::any() && found.who == caller::anybody) { // in a handshake libreqauth calls it, too
+    if (!within::any()) {
         const reqauth_exec_hooks* hooks = hooks_for(found);
         const within guard;
         if (hooks != nullptr && hooks->set_ssl_cert_cb(ssl, function, argument)) return;

@@ -144,7 +144,16 @@ TEST_CASE("QUIC / refused -> the alert is known on both sides, and nobody is aut
          "handshake_unfinished"},
     };
     ROWS(each.name, rows, const row& each) {
-        const auto server = quic_server(each.server);
+        int told = -1;
+        reqauth::server_options options;
+        const SSL* about = nullptr;
+        options.observe = [&](const SSL& ssl, const auto& what) {
+            about = &ssl;
+            if (const auto* refusal = std::get_if<reqauth::refusal>(&what)) told = refusal->alert;
+        };
+        reqauth::server answering(options);
+        const auto server = quic_server();
+        answering.attach(*server, each.server);
         reqauth::client client(each.client);
         const auto context = quic_client();
         client.attach(*context);
@@ -155,6 +164,9 @@ TEST_CASE("QUIC / refused -> the alert is known on both sides, and nobody is aut
         CHECK(both.alert_to_client() == each.alert);
         REQUIRE(both.server != nullptr);
         CHECK(seen(both) == each.seen);
+        CHECK(told == each.alert);
+        CHECK(about == both.server.get());
+        CHECK(answering.counters().refused == (each.alert >= 0 ? 1U : 0U));
         const auto outcome = reqauth::last_outcome_of(*both.client);
         CHECK(outcome.acknowledged);
         CHECK((outcome.judged == verdict::refused) == (each.alert >= 0));
@@ -163,6 +175,26 @@ TEST_CASE("QUIC / refused -> the alert is known on both sides, and nobody is aut
         CHECK(reqauth::last_outcome_of(*both.client).judged == outcome.judged);
         CHECK(client.counters().refused == (each.alert >= 0 ? 1U : 0U)); // once
     }
+}
+
+TEST_CASE("QUIC / the client refuses its server -> counted and told of once, with the connection", "[quic][SEC-9]") {
+    const auto server = support::server_context(the_cast().agent, OSSL_QUIC_server_method());
+    support::attach(*server, support::asking());
+    auto policy = support::agent_policy();
+    std::vector<const SSL*> told;
+    policy.observe = [&](const SSL& ssl, const reqauth::client_outcome& how) {
+        told.push_back(how.offered ? &ssl : nullptr);
+    };
+    reqauth::client client(policy);
+    const auto context = quic_client();
+    client.attach(*context);
+    quic_listener at(*server);
+    quic_pair both(at, *context);
+    CHECK_FALSE(both.shake());
+    CHECK(told == std::vector<const SSL*>{both.client.get()});
+    CHECK(client.counters().handshakes == 1);
+    CHECK(client.counters().offered == 1);
+    CHECK(client.counters().presented == 0);
 }
 
 TEST_CASE("QUIC / session of an agent -> resumes for the agent under the same name, and for nobody else",
@@ -277,23 +309,6 @@ TEST_CASE("QUIC / several connections in one thread, and callbacks that suspend 
         const char* const expected[] = {"flagged CN=crawler.example", "handshake_unfinished", "not_offered"};
         CHECK(seen(both) == expected[i % 3]);
     }
-}
-
-TEST_CASE("QUIC / certificate callback of the SSL's own -> the library's takes its place", "[quic][RCA-12]") {
-    const auto server = quic_server(support::asking());
-    const auto client = quic_client(support::agent_policy());
-    quic_listener at(*server);
-    quic_pair both(at, *client);
-    SSL_set_cert_cb(
-        both.client.get(),
-        [](SSL* ssl, void*) {
-            SSL_use_certificate(ssl, the_cast().customer.certificate.get());
-            SSL_use_PrivateKey(ssl, the_cast().customer.key.get());
-            return 1;
-        },
-        nullptr);
-    REQUIRE(both.shake());
-    CHECK(seen(both) == "flagged CN=crawler.example");
 }
 
 TEST_CASE("QUIC / a server's SSL_CTXs for QUIC and for TCP -> one server, and sessions go over where keys do",

@@ -84,6 +84,28 @@ TEST_CASE("QUIC of an event loop / 0-RTT -> for whom the session is, marked, and
         }
 }
 
+TEST_CASE("QUIC of an event loop / refused -> the observer and the counters know, and the event loop has the alert",
+          "[quic][SEC-2]") {
+    int told = -1;
+    reqauth::server_options options;
+    options.observe = [&](const SSL&, const auto& what) {
+        if (const auto* refusal = std::get_if<reqauth::refusal>(&what)) told = refusal->alert;
+    };
+    reqauth::server server(options);
+    const auto context = support::server_context();
+    server.attach(*context, support::demanding());
+    reqauth::client_policy nothing;
+    nothing.offer = reqauth::offer::always;
+    const auto client = support::attached_client(nothing);
+    support::pair both(made(*context, true), made(*client, false), wire::quic);
+    CHECK_FALSE(both.shake());
+    CHECK(both.client.alert_received == SSL_AD_CERTIFICATE_REQUIRED);
+    CHECK(told == SSL_AD_CERTIFICATE_REQUIRED);
+    CHECK(server.counters().refused == 1);
+    CHECK(support::seen(both) == "handshake_unfinished");
+    CHECK(reqauth::client_outcome_of(*both.client.ssl).judged == verdict::awaited);
+}
+
 TEST_CASE("QUIC of an event loop / an SSL_CTX switched by server name -> the final one decides", "[quic][SEC-5]") {
     reqauth::server server;
     const auto a = support::server_context();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which SSL each callback of a connection of QUIC gets: the connection, with which records are kept, or the one of TLS
-// inside it. The library leans on these; an OpenSSL that differs is noticed here.
+// inside it; and how the one leads to the other. The library leans on these; an OpenSSL that differs is noticed here.
 
 #include "catch.hpp"
 #include "support/contexts.hpp"
@@ -46,15 +46,16 @@ int parse(SSL* ssl, unsigned, unsigned message, const unsigned char*, std::size_
 }
 
 void watch(SSL_CTX& context) {
-    SSL_CTX_set_info_callback(&context, [](const SSL* ssl, int, int) { note(ssl, "info"); });
+    SSL_CTX_set_info_callback(
+        &context, [](const SSL* ssl, int event, int) { note(ssl, (event & SSL_CB_ALERT) != 0 ? "alert" : "info"); });
     SSL_CTX_set_keylog_callback(&context, [](const SSL* ssl, const char*) { note(ssl, "keylog"); });
     SSL_CTX_set_msg_callback(&context, [](int, int, int type, const void*, std::size_t, SSL* ssl, void*) {
         if (type == SSL3_RT_HANDSHAKE) note(ssl, "message");
     });
     SSL_CTX_set_cert_cb(
         &context,
-        [](SSL* ssl, void* argument) {
-            note(ssl, argument != nullptr ? "certificate, of the SSL" : "certificate");
+        [](SSL* ssl, void*) {
+            note(ssl, "certificate");
             return 1;
         },
         nullptr);
@@ -129,22 +130,13 @@ TEST_CASE("OpenSSL QUIC / callbacks -> get the connection, but for a client's ce
         if (with) support::present(*client, support::the_cast().agent);
         const owned<SSL_SESSION> session = std::move(shelf.last);
         if (session != nullptr) REQUIRE(SSL_set_session(both.client.get(), session.get()) == 1);
-        // One of the SSL gets what the library gives it for an argument.
-        SSL_set_cert_cb(
-            both.client.get(),
-            [](SSL* ssl, void* connection) {
-                note(ssl, "certificate");
-                note(static_cast<SSL*>(connection), "certificate's argument");
-                return 1;
-            },
-            both.client.get());
         REQUIRE(both.shake());
         both.settle();
         CHECK((SSL_session_reused(both.client.get()) == 1) == with);
         for (const auto& [name, ssls] : seen) {
             CAPTURE(name, ssls.size());
             const SSL* connection = name.starts_with("server") ? both.server.get() : both.client.get();
-            if (name == "client certificate" || name == "server ticket read")
+            if (name == "client certificate" || name == "server ticket read") // of the library's
                 CHECK(!ssls.contains(connection));
             else
                 CHECK(ssls == std::set<const SSL*>{connection});
@@ -152,6 +144,36 @@ TEST_CASE("OpenSSL QUIC / callbacks -> get the connection, but for a client's ce
         CHECK(seen.contains("server ClientHello can be read"));
         CHECK(seen.contains(with ? "server PSK" : "client certificate"));
         both.close();
+    }
+}
+
+TEST_CASE("OpenSSL QUIC / alert that goes out -> the info callback gets the TLS object, whose parameters are the "
+          "connection's",
+          "[quic]") {
+    const auto client = support::client_context(OSSL_QUIC_client_method());
+    for (const bool servers : {true, false}) {
+        CAPTURE(servers);
+        const auto server = support::server_context(servers ? support::the_cast().server : support::the_cast().agent,
+                                                    OSSL_QUIC_server_method());
+        if (servers)
+            support::ask(*server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, support::the_cast().agents_ca);
+        for (SSL_CTX* each : {server.get(), client.get()})
+            SSL_CTX_set_info_callback(each, [](const SSL* ssl, int event, int) {
+                if (event != SSL_CB_WRITE_ALERT) return;
+                note(ssl, "alert");
+                seen["parameters"].insert(reinterpret_cast<const SSL*>(SSL_get0_param(const_cast<SSL*>(ssl))));
+            });
+        seen.clear();
+        support::quic_listener at(*server);
+        support::quic_pair both(at, *client);
+        CHECK_FALSE(both.shake());
+        both.settle();
+        SSL* connection = servers ? both.server.get() : both.client.get();
+        REQUIRE(connection != nullptr);
+        const auto& got = seen[servers ? "server alert" : "client alert"];
+        CHECK(got.size() == 1);
+        CHECK_FALSE(got.contains(connection));
+        CHECK(seen["parameters"] == std::set<const SSL*>{reinterpret_cast<SSL*>(SSL_get0_param(connection))});
     }
 }
 

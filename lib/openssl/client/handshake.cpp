@@ -309,8 +309,6 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
         record.facts.proposed = policy.further_flags;
         if (record.facts.offered) record.facts.proposed.insert(policy.flag);
         watch(ssl, record);
-        // To this one callback OpenSSL hands the object inside.
-        if (is_quic(ssl)) SSL_set_cert_cb(ssl, answer_request, ssl);
     }
     if (const auto failed = settle_session(ssl, *there, record)) return failed;
     if (record.facts.hellos++ == 0) record.facts.octets = octets_read(ssl);
@@ -318,8 +316,8 @@ std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
     return std::nullopt;
 }
 
-int answer_request(SSL* handed, void* connection) {
-    SSL* ssl = connection != nullptr ? static_cast<SSL*>(connection) : handed;
+int answer_request(SSL* handed, void*) {
+    SSL* ssl = connection_of(handed);
     const attached_client* there = attached_client::on(ssl);
     if (there == nullptr) return 1;
     const client_policy& policy = there->of->policy;
@@ -378,8 +376,9 @@ int answer_request(SSL* handed, void* connection) {
 void on_client_event(const SSL* watched, int event, int value) {
     // An application's callback that calls the one that it found may find ours, which calls it.
     thread_local const SSL* passing_on = nullptr;
-    if (passing_on == watched) return;
-    SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
+    auto* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
+    if (event == SSL_CB_WRITE_ALERT) ssl = connection_of(ssl);
+    if (passing_on == ssl) return;
     const attached_client* there = attached_client::on(ssl);
     const bool ours = there != nullptr && SSL_is_server(ssl) == 0;
     if (ours) {
@@ -397,7 +396,7 @@ void on_client_event(const SSL* watched, int event, int value) {
     const auto next = of_ssl != nullptr ? of_ssl : there != nullptr ? there->info : nullptr;
     // The one that OpenSSL calls first has called ours.
     if (next != nullptr && next != on_client_event && next != called_first(ssl)) {
-        const SSL* const outer = std::exchange(passing_on, watched);
+        const SSL* const outer = std::exchange(passing_on, ssl);
         next(ssl, event, value);
         passing_on = outer;
     }

@@ -20,8 +20,8 @@ namespace reqauth::detail {
 [[nodiscard]] std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out);
 
 /// answer_request is the certificate callback: it runs for each CertificateRequest, after its extensions
-/// were parsed. `connection` is that of QUIC; null: it is the SSL itself.
-int answer_request(SSL* handed, void* connection);
+/// were parsed.
+int answer_request(SSL* handed, void* unused);
 
 /// on_client_event is the info callback of an attached SSL_CTX, and of an SSL that the application watches itself. It
 /// leaves out a session that is not to be presented, marks new ones and notes alerts. The application's is called by it.

@@ -4,6 +4,7 @@
 // What is kept of a client's SSL.
 
 #include "../../decide/client_facts.hpp"
+#include "../base/quic.hpp"
 #include "certificates.hpp"
 #include "side.hpp"
 
@@ -33,6 +34,7 @@ struct client_record {
     [[nodiscard]] static client_record* on(const SSL* ssl) noexcept { return slot<SSL, client_record>::of(ssl); }
     [[nodiscard]] static client_record& make(SSL* ssl) {
         if (client_record* there = on(ssl)) return *there;
+        be_found(ssl);
         return slot<SSL, client_record>::keep(ssl, std::make_unique<client_record>());
     }
 

@@ -3,6 +3,7 @@
 
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
+#include "../base/quic.hpp"
 #include "ending.hpp"
 #include "session.hpp"
 
@@ -46,7 +47,13 @@ void tell(SSL& ssl, const server_record* record, const attached_server& there, i
 }
 
 void begin(SSL* ssl, server_record* found, const attached_server* there) {
-    if (there != nullptr && there->of->options.observe) SSL_set_ex_data(ssl, told_slot(), nullptr);
+    if (there != nullptr && there->of->options.observe) {
+        SSL_set_ex_data(ssl, told_slot(), nullptr);
+        fence(0, [&] {
+            be_found(ssl);
+            return 1;
+        });
+    }
     if (found == nullptr) return;
     server_record& record = *found;
     record.early.reset();
@@ -89,7 +96,8 @@ void note(SSL* ssl, server_record* record, const attached_server* there, int eve
 } // namespace
 
 void on_server_event(const SSL* watched, int event, int value) {
-    SSL* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
+    auto* ssl = const_cast<SSL*>(watched); // NOLINT: OpenSSL hands out its own object
+    if (event == SSL_CB_WRITE_ALERT) ssl = connection_of(ssl);
     server_record* record = server_record::on(ssl);
     const attached_server* there = attached_server::on(ssl);
     const auto of_context = there != nullptr ? there->info : nullptr;

@@ -6,6 +6,7 @@
 #include "../../decide/server_facts.hpp"
 #include "../base/handle.hpp"
 #include "../base/pem.hpp"
+#include "../base/quic.hpp"
 #include "borrowed.hpp"
 #include "side.hpp"
 
@@ -88,6 +89,7 @@ struct server_record {
     [[nodiscard]] static server_record* on(const SSL* ssl) noexcept { return slot<SSL, server_record>::of(ssl); }
     [[nodiscard]] static server_record& make(SSL* ssl) {
         if (server_record* there = on(ssl)) return *there;
+        be_found(ssl);
         return slot<SSL, server_record>::keep(ssl, std::make_unique<server_record>());
     }
 
