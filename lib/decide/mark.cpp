@@ -7,7 +7,7 @@ namespace reqauth::detail {
 
 namespace {
 
-constexpr std::array<std::uint8_t, 4> version{'r', 'q', 'a', 2};
+constexpr std::array<std::uint8_t, 4> version{'r', 'q', 'a', 3};
 
 } // namespace
 
@@ -16,7 +16,7 @@ mark::mark(const sha256_digest& scope, const sha256_digest& policy, const sha256
     : leaf(), under(), deadline(until) {
     std::copy_n(leaf_digest.begin(), leaf.size(), leaf.begin());
     // Both are SHA-256 over lists with different tags: only by chance have two pairs the same difference.
-    for (std::size_t i = 0; i < under.size(); ++i) under[i] = static_cast<std::uint8_t>(scope[i] ^ policy[i]);
+    for (std::size_t i = 0; i < under.size(); ++i) under[i] = static_cast<std::uint8_t>(scope[scope_octets + i] ^ policy[i]);
 }
 
 std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept {

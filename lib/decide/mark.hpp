@@ -13,10 +13,13 @@ namespace reqauth::detail {
 
 using sha256_digest = std::array<std::uint8_t, 32>;
 
+/// scope_octets is how much of a scope a session has as its id context: the first half.
+inline constexpr std::size_t scope_octets = 16;
+
 /// mark says who was verified, under what, and until when that may be relied on.
 struct mark {
-    std::array<std::uint8_t, 16> leaf;  ///< of the certificate that was verified
-    std::array<std::uint8_t, 24> under; ///< of the ClientHello's scope and the policy that decided
+    std::array<std::uint8_t, 12> leaf;  ///< of the certificate that was verified
+    std::array<std::uint8_t, 14> under; ///< of the ClientHello's scope, its second half, and the policy that decided
     std::int64_t deadline; ///< seconds since 1970: counted from that verification, whatever was renewed since
 
     /// `leaf` is SHA-256 of the certificate; `scope` that of the ClientHello under which the session was made.
@@ -27,7 +30,7 @@ struct mark {
 };
 
 /// write gives a mark as the session's ticket application data: a version tag, leaf, under, and the deadline's low 32 bits.
-inline constexpr std::size_t mark_octets = 4 + 16 + 24 + 4;
+inline constexpr std::size_t mark_octets = 4 + 12 + 14 + 4;
 [[nodiscard]] std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept;
 
 /// read_mark gives nothing for octets that are not a mark of this version.

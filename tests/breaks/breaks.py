@@ -66,7 +66,10 @@ BREAKS = [
     ]),
     ("sessions outlive a reload: neither scope nor mark name the policies", [
         (SESSION, ".add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{}).add(hello.in_force->digest)", ""),
-        (MARK, "scope[i] ^ policy[i]", "scope[i] ^ (policy[i] & 0)"),
+        (MARK, "scope[scope_octets + i] ^ policy[i]", "scope[scope_octets + i] ^ (policy[i] & 0)"),
+    ]),
+    ("the scope of the last ClientHello is taken for each", [
+        ("lib/openssl/base/hash.hpp", "if (all.octets() != octets_) {", "if (octets_.empty()) {"),
     ]),
     ("no mark is written", [
         (SESSION, "if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)",
@@ -92,7 +95,7 @@ BREAKS = [
         (HELLO, "const policies& in_force = *record.now.hello->in_force;",
          "const policies& in_force = *record.now.hello->in_force;\n"
          "    if (SSL_session_reused(ssl) != 1)\n"
-         "        SSL_SESSION_set1_id_context(SSL_get_session(ssl), said.scope.data(), 32);"),
+         "        SSL_SESSION_set1_id_context(SSL_get_session(ssl), said.scope.data(), scope_octets);"),
     ]),
     ("timeout not kept: each renewed ticket begins its time anew", [
         (SESSION, "else if (!stateful(ssl)) SSL_SESSION_set_timeout(SSL_get_session(ssl), left);", ""),
@@ -365,7 +368,7 @@ BREAKS = [
          'apart("when_offered", &server_policy::when_offered)'),
     ]),
     ("a client's scope does not see the credentials", [
-        (CLIENT_SCOPE, "all.settings(there.of->policy).add(credentials);", "all.settings(there.of->policy);\n    (void)credentials;"),
+        (CLIENT_SCOPE, "all.add(there.of->digest).add(credentials);", "all.settings(there.of->policy);\n    (void)credentials;"),
     ]),
     ("a client's scope does not see what it trusts", [
         (CLIENT_SCOPE, "if (store != nullptr) all.add(digest_of_store(store));", ""),

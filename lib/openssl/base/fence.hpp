@@ -39,6 +39,17 @@ template <class Result, class Body> Result fence(Result on_failure, Body&& body)
     return on_failure;
 }
 
+/// quietly runs the body of a callback that can fail nothing: no exception leaves it, and nothing is left in OpenSSL's error
+/// queue.
+template <class Body> void quietly(Body&& body) noexcept {
+    ERR_set_mark();
+    try {
+        body();
+    } catch (...) { // NOLINT: whatever it is
+    }
+    ERR_pop_to_mark();
+}
+
 /// fence with an alert: internal_error, unless the body sets another before it fails (SEC-2, SEC-3).
 template <class Result, class Body> Result fence(int* alert, Result on_failure, Body&& body) noexcept {
     *alert = SSL_AD_INTERNAL_ERROR;

@@ -8,6 +8,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include <endian.h>
+
 namespace reqauth::detail {
 
 hash& hash::add(std::string_view part) {
@@ -19,7 +21,8 @@ hash& hash::add(std::string_view part) {
 hash& hash::add(const sha256_digest& part) { return add({reinterpret_cast<const char*>(part.data()), part.size()}); }
 
 hash& hash::number(std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) octets_ += static_cast<char>(value >> shift & 0xffU);
+    const std::uint64_t octets = htobe64(value);
+    octets_.append(reinterpret_cast<const char*>(&octets), sizeof octets);
     return *this;
 }
 

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -17,7 +18,10 @@ using sha256_digest = std::array<std::uint8_t, 32>;
 /// hash takes parts, each with its length in front, so that no two lists of parts read the same.
 class hash {
 public:
-    explicit hash(std::string_view tag) { add(tag); }
+    explicit hash(std::string_view tag) {
+        octets_.reserve(480); // most of them
+        add(tag);
+    }
     hash& add(std::string_view part);
     hash& add(const sha256_digest& part);
     hash& number(std::uint64_t value);
@@ -55,6 +59,25 @@ template <class Struct> hash& hash::settings(const Struct& all) {
     });
     return *this;
 }
+
+/// last_digest remembers the last digest: the connections of an SSL_CTX are mostly alike.
+class last_digest {
+public:
+    /// Throws as hash::end.
+    [[nodiscard]] sha256_digest of(const hash& all) {
+        const std::lock_guard lock(guard_);
+        if (all.octets() != octets_) {
+            digest_ = all.end();
+            octets_ = all.octets();
+        }
+        return digest_;
+    }
+
+private:
+    std::mutex guard_;
+    std::string octets_;
+    sha256_digest digest_{};
+};
 
 /// unmatchable is a digest that nothing else has. Throws error{openssl}.
 [[nodiscard]] sha256_digest unmatchable();

@@ -206,11 +206,11 @@ std::string escape(char octet) {
 }
 
 std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) noexcept {
-    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(ASN1_TIME_set(nullptr, 0));
-    int days = 0;
-    int seconds = 0;
-    if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), time) != 1) return std::nullopt;
-    return std::int64_t{days} * 86400 + seconds;
+    using namespace std::chrono;
+    std::tm parts{};
+    if (ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
+    const sys_days day = year(parts.tm_year + 1900) / (parts.tm_mon + 1) / parts.tm_mday;
+    return (day + hours(parts.tm_hour) + minutes(parts.tm_min) + seconds(parts.tm_sec)).time_since_epoch().count();
 }
 
 std::string time_text(const ASN1_TIME* time) {

@@ -124,6 +124,7 @@ client::client(client_policy policy) {
     policy.further_credentials.clear();
     auto made = std::make_shared<state>();
     made->side->publish(set_of(std::move(all), *made->side));
+    made->side->digest = digest_of_policy(policy);
     made->side->policy = std::move(policy);
     state_ = std::move(made);
 }

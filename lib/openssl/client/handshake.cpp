@@ -136,15 +136,25 @@ bool is_ours(const client_side& side, const X509* certificate, const EVP_PKEY* k
     return side.had(key_digest(*shown));
 }
 
+// The ClientHello has the extension, and the scope is worked out there.
+bool settles_later(SSL* ssl, const attached_client& there) noexcept {
+    const auto highest = SSL_get_max_proto_version(ssl);
+    return there.sends_extension && (highest == 0 || highest >= TLS1_3_VERSION) &&
+           (SSL_get_options(ssl) & SSL_OP_NO_TLSv1_3) == 0;
+}
+
 // Before the ClientHello is made: a session that is out of date, or of unknown origin, is left out. One of another
 // client is left to the ClientHello, which fails over it; where there is none of ours it is left out, too.
 void leave_out_session(SSL* ssl, const attached_client& there) {
     client_record& record = client_record::make(ssl);
     record.own.give_back(ssl);
     record.credentials_digest = there.of->current()->digest;
-    record.scope = scope_of(*ssl, there, record.credentials_digest);
+    record.scope.reset();
     const SSL_SESSION* session = SSL_get_session(ssl);
-    if (session == nullptr || SSL_SESSION_is_resumable(session) != 1) return;
+    const bool resumes = session != nullptr && SSL_SESSION_is_resumable(session) == 1;
+    if (!resumes && settles_later(ssl, there)) return;
+    record.scope = scope_of(*ssl, there, record.credentials_digest);
+    if (!resumes) return;
     const auto found = scope_in(*session);
     if (found) {
         const bool spent = there.of->is_spent(id_of(*session));
@@ -381,16 +391,8 @@ void on_client_event(const SSL* watched, int event, int value) {
     if (passing_on == ssl) return;
     const attached_client* there = attached_client::on(ssl);
     const bool ours = there != nullptr && SSL_is_server(ssl) == 0;
-    if (ours) {
-        // An info callback cannot report an error. If this fails, the session stays unmarked, or making the ClientHello
-        // fails.
-        ERR_set_mark();
-        fence(0, [&] {
-            note(ssl, *there, event, value);
-            return 1;
-        });
-        ERR_pop_to_mark();
-    }
+    // If this fails, the session stays unmarked, or making the ClientHello fails.
+    if (ours && (event & SSL_CB_LOOP) == 0) quietly([&] { note(ssl, *there, event, value); });
     const client_record* record = client_record::on(ssl);
     const auto of_ssl = record != nullptr ? record->info : nullptr;
     const auto next = of_ssl != nullptr ? of_ssl : there != nullptr ? there->info : nullptr;

@@ -46,7 +46,7 @@ std::string address_in(X509_VERIFY_PARAM* parameters) {
     // OpenSSL gives null where there is none, and says so; and where there is no memory for it. What it said before is told
     // apart by an error of ours.
     ERR_set_mark();
-    ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+    if (ERR_peek_error() != 0) ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
     char* text = X509_VERIFY_PARAM_get1_ip_asc(parameters);
     const bool none = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_PASSED_NULL_PARAMETER;
     ERR_pop_to_mark();

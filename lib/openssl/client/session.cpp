@@ -143,10 +143,14 @@ sha256_digest digest_of_credentials(const std::vector<credential>& credentials) 
     return all.end();
 }
 
+sha256_digest digest_of_policy(const client_policy& policy) {
+    return hash("libreqauth client policy 1").settings(policy).end();
+}
+
 client_scope scope_of(const SSL& connection, const attached_client& there, const sha256_digest& credentials) {
     SSL* ssl = const_cast<SSL*>(&connection); // NOLINT: OpenSSL's getters take it so
-    hash all("libreqauth client scope 3");
-    all.settings(there.of->policy).add(credentials);
+    hash all("libreqauth client scope 4");
+    all.add(there.of->digest).add(credentials);
     all.number(static_cast<std::uint64_t>(SSL_get_verify_mode(ssl)));
     all.number(SSL_get_verify_callback(ssl) != nullptr).number(SSL_ct_is_enabled(ssl) == 1);
     all.number(static_cast<std::uint64_t>(SSL_get_security_level(ssl)));

@@ -15,6 +15,9 @@ namespace reqauth::detail {
 /// digest_of_credentials is over a client's, in their order. Throws error{openssl}.
 [[nodiscard]] sha256_digest digest_of_credentials(const std::vector<credential>& credentials);
 
+/// digest_of_policy is over all of it that decides. Throws error{openssl}.
+[[nodiscard]] sha256_digest digest_of_policy(const client_policy& policy);
+
 /// scope_of is over the policy of `there`, the credentials with that digest, and what the SSL trusts and presents of its own,
 /// as far as OpenSSL lets it be read. Throws error{openssl}.
 [[nodiscard]] client_scope scope_of(const SSL& ssl, const attached_client& there, const sha256_digest& credentials);

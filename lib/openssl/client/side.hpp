@@ -38,7 +38,8 @@ struct credential_set {
 
 /// client_side is one client: its policy, and its credentials as they are now.
 struct client_side {
-    client_policy policy; ///< but for the credentials
+    client_policy policy;   ///< but for the credentials
+    sha256_digest digest{}; ///< its
     mutable client_counters counters;
 
     [[nodiscard]] std::shared_ptr<const credential_set> current() const {
@@ -67,25 +68,6 @@ private:
     std::vector<sha256_digest> former_;
     std::vector<sha256_digest> keys_; ///< sorted
     mutable std::deque<std::string> spent_;
-};
-
-/// last_digest remembers the last digest: the connections of an SSL_CTX are mostly alike.
-class last_digest {
-public:
-    /// Throws as hash::end.
-    [[nodiscard]] sha256_digest of(const hash& all) {
-        const std::lock_guard lock(guard_);
-        if (all.octets() != octets_) {
-            digest_ = all.end();
-            octets_ = all.octets();
-        }
-        return digest_;
-    }
-
-private:
-    std::mutex guard_;
-    std::string octets_;
-    sha256_digest digest_{};
 };
 
 /// attached_client is what an SSL_CTX carries. Written while it is configured, read by its handshakes.

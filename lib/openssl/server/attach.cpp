@@ -109,7 +109,7 @@ attachment server::attach(SSL_CTX& context, server_policy policy) {
     attachment result;
     result.warnings = warnings_of(context, policy);
 
-    const auto place = std::make_shared<attached_server>(attached_server{&context, side_, numbers++});
+    const auto place = std::make_shared<attached_server>(&context, side_, numbers++);
     policies::entry entry(place, std::move(policy));
     side_->make_room();
     using places = slot<SSL_CTX, std::shared_ptr<attached_server>>;

@@ -50,7 +50,7 @@ std::shared_ptr<const considered> consider(SSL* ssl, const attached_server& ther
     const bool retried = earlier.facts.before_retry && first != nullptr && first->client_random == hello->client_random;
     hello->arrived_at = retried ? first->arrived_at : there.number;
     if (there.of->options.accept) hello->wanted = there.of->options.accept({hello->server_name, flags});
-    hello->scope = scope_of(*hello);
+    hello->scope = scope_of(*hello, there);
     return hello;
 }
 
@@ -91,7 +91,8 @@ void prepare(SSL* ssl, const attached_server& there, identity_walk walk) {
     record.put_aside.watch(ssl, on_server_event);
     // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
     if (record.early->in_force->refuse_early_data) record.put_aside.refuse_early_data(ssl);
-    record.put_aside.resume_within(ssl, options.max_session_age.count() > 0 ? record.early->scope : unmatchable());
+    const sha256_digest scope = options.max_session_age.count() > 0 ? record.early->scope : unmatchable();
+    record.put_aside.resume_within(ssl, std::span(scope).first(scope_octets));
 }
 
 // The first identity of a ClientHello.

@@ -18,25 +18,25 @@ namespace {
 
 void set_scope(SSL* ssl, const sha256_digest& scope) {
     SSL_SESSION* session = SSL_get_session(ssl);
-    if (session == nullptr ||
-        SSL_SESSION_set1_id_context(session, scope.data(), static_cast<unsigned int>(scope.size())) != 1)
+    if (session == nullptr || SSL_SESSION_set1_id_context(session, scope.data(), scope_octets) != 1)
         throw error(errc::openssl, "the session's scope cannot be set");
+}
+
+// No SSL ever has it, so no ClientHello resumes such a session.
+void set_nobodys_scope(SSL* ssl) {
+    static const sha256_digest nobodys = unmatchable();
+    set_scope(ssl, nobodys);
 }
 
 // When a chain verified at `from` has to be verified again.
 std::int64_t deadline_of(const STACK_OF(X509) * chain, std::int64_t from, std::chrono::seconds most) {
-    std::int64_t left = most.count();
-    const std::unique_ptr<ASN1_TIME, freed_by<ASN1_TIME_free>> start(
-        ASN1_TIME_set(nullptr, static_cast<std::time_t>(from)));
+    std::int64_t deadline = from + most.count();
     for (int i = 0; i < sk_X509_num(chain); ++i) {
-        int days = 0;
-        int seconds = 0;
-        const ASN1_TIME* end = X509_get0_notAfter(sk_X509_value(chain, i));
-        if (start == nullptr || ASN1_TIME_diff(&days, &seconds, start.get(), end) != 1)
-            throw error(errc::openssl, "the end of a certificate cannot be read" + drain_errors());
-        left = std::min(left, std::int64_t{days} * 86400 + seconds);
+        const auto end = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        if (!end) throw error(errc::openssl, "the end of a certificate cannot be read" + drain_errors());
+        deadline = std::min(deadline, *end);
     }
-    return from + left;
+    return deadline;
 }
 
 // What is left until `deadline`, as a session's timeout: OpenSSL still resumes in its last second, the mark
@@ -56,19 +56,19 @@ bool stateful(const SSL* ssl) noexcept {
 } // namespace
 
 //= TLS-2
-sha256_digest scope_of(const considered& hello) {
+sha256_digest scope_of(const considered& hello, const attached_server& there) {
     std::string name(hello.server_name.value_or(""));
     std::ranges::transform(name, name.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
     const policies::entry* arrived_at = hello.in_force->find(hello.arrived_at);
     // Only ClientHellos with the flag have a scope: the tag says so.
-    return hash("libreqauth scope 1, flag offered")
-        .number(hello.server_name.has_value())
+    hash all("libreqauth scope 1, flag offered");
+    all.number(hello.server_name.has_value())
         .add(name)
         .number(hello.wanted)
         .add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{})
-        .add(hello.in_force->digest)
-        .end();
+        .add(hello.in_force->digest);
+    return there.scopes.of(all);
 }
 
 std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept {
@@ -96,7 +96,7 @@ void examine_session(SSL* ssl, server_record::handshake& now) {
     now.deadline = found->deadline;
 }
 
-void session_is_new(SSL* ssl) { set_scope(ssl, unmatchable()); }
+void session_is_new(SSL* ssl) { set_nobodys_scope(ssl); }
 
 void session_of_ignored(SSL* ssl, server_record& record, const server_policy& policy) {
     if (policy.session_id_context.empty())
@@ -129,7 +129,7 @@ void disown_session(SSL* ssl, server_record& record) {
     record.now.deadline = 0;
     record.put_aside.stop_tickets(ssl);
     SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), nullptr, 0);
-    set_scope(ssl, unmatchable());
+    set_nobodys_scope(ssl);
 }
 
 void limit_session(SSL* ssl, server_record& record) {

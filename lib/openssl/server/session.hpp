@@ -20,7 +20,7 @@ namespace reqauth::detail {
 /// scope_of is what a session made or presented under such a ClientHello belongs to: server name (letter
 /// case does not count, absent is not empty), flag offered, the predicate's answer, the policy of the SSL_CTX at
 /// which it arrives, and all policies (TLS-2, SEC-5). Throws error{openssl}.
-[[nodiscard]] sha256_digest scope_of(const considered& hello);
+[[nodiscard]] sha256_digest scope_of(const considered& hello, const attached_server& there);
 
 /// id_context_of is the application's own session id context for an SSL_CTX, where it told us; else empty.
 [[nodiscard]] std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept;

@@ -4,6 +4,7 @@
 // What the SSL_CTXs of one reqauth::server share: its options, and their policies at any moment.
 
 #include "../../decide/mark.hpp"
+#include "../base/hash.hpp"
 #include "../base/slot.hpp"
 
 #include <reqauth/server.hpp>
@@ -25,6 +26,10 @@ struct attached_server {
     /// The application's info callback: ours is in its place.
     void (*info)(const SSL*, int, int) = nullptr;
     server_counters* counters = nullptr; ///< the application's, beside those of the server
+    mutable last_digest scopes;
+
+    attached_server(SSL_CTX* attached_to, std::shared_ptr<server_side> server, std::uint64_t place)
+        : context(attached_to), of(std::move(server)), number(place) {}
 
     /// on finds it: null where no server is attached.
     [[nodiscard]] static const attached_server* on(const SSL_CTX* context) noexcept {

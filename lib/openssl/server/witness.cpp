@@ -2,6 +2,7 @@
 #include "witness.hpp"
 
 #include "../base/fence.hpp"
+#include "../base/handshake.hpp"
 #include "../base/pem.hpp"
 #include "../trust/trust_store.hpp"
 #include "session.hpp"
@@ -48,8 +49,10 @@ bool pinned(const X509& certificate, const trust_store& trust) {
 
 // OpenSSL has checked it, unless somebody has told it otherwise on the way.
 bool in_force(X509& certificate, const trust_store& trust) {
-    return X509_cmp_timeframe(X509_STORE_get0_param(trust.store.get()), X509_get0_notBefore(&certificate),
-                              X509_get0_notAfter(&certificate)) == 0;
+    const auto begin = seconds_of(X509_get0_notBefore(&certificate));
+    const auto end = seconds_of(X509_get0_notAfter(&certificate));
+    const std::int64_t at = trust.time.value_or(now());
+    return begin && end && *begin <= at && at < *end;
 }
 
 int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust) {
