@@ -12,13 +12,30 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace reqauth::detail {
+
+/// kept_flags is a flag_set as it is on the wire, which is short: a connection keeps it.
+class kept_flags {
+public:
+    kept_flags() = default;
+    kept_flags(const flag_set& flags) { // NOLINT: the same in another form
+        const encoded_flags body = encode(flags);
+        body_.assign(body.body().begin(), body.body().end());
+    }
+    operator flag_set() const noexcept { // NOLINT
+        return decode({reinterpret_cast<const std::uint8_t*>(body_.data()), body_.size()}).flags;
+    }
+
+private:
+    std::string body_;
+};
 
 /// heard is what one ClientHello with a tls_flags extension said.
 struct heard {
     hello_random client_random{};
-    flag_set flags;
+    kept_flags flags;
     std::int64_t at = 0;       ///< when it came, in seconds
     bool offered = false;      ///< it had the flag
     bool wanted = false;       ///< and the predicate did not turn it down

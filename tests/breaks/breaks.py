@@ -133,7 +133,7 @@ BREAKS = [
         ("lib/openssl/server/borrowed.cpp", "SSL_set_verify_result(ssl, X509_V_OK);", ""),
     ]),
     ("what was put aside is not put back", [
-        ("lib/openssl/server/borrowed.cpp", "if (!asking_) return true;\n    ERR_set_mark();", "asking_ = false;\n    return true;\n    ERR_set_mark();"),
+        ("lib/openssl/server/borrowed.cpp", "if (taken_ == nullptr) return true;\n    taken& was = *taken_;", "taken_.reset();\n    return true;\n    taken& was = *taken_;"),
     ]),
     ("witness forgets an error that somebody passes over", [
         (WITNESS, "std::exchange(by.seen.failed, true)", "std::exchange(by.seen.failed, by.auth.asks() == client_auth::mode::none)"),
@@ -533,15 +533,15 @@ BREAKS = [
         ("lib/openssl/server/identity.cpp", "if (who->chain == nullptr) throw error(errc::openssl, \"a chain cannot be kept\" + drain_errors());", ""),
     ]),
     ("without memory: the application's verify parameters are gone", [
-        ("lib/openssl/server/borrowed.cpp", "const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&",
-         "X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get());\n    const bool all ="),
+        ("lib/openssl/server/borrowed.cpp", "const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), was.parameters.get()) == 1 &&",
+         "X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), was.parameters.get());\n    const bool all ="),
     ]),
     ("without memory: one key is two", [
         ("lib/openssl/trust/trust.cpp", "must(!no_memory && (read == nullptr) == (key == nullptr) && (name == nullptr) == (number == nullptr));",
          "(void)no_memory;"),
     ]),
     ("without memory, and with it: verify parameters with policies come back with another flag", [
-        ("lib/openssl/server/borrowed.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);", ""),
+        ("lib/openssl/server/borrowed.cpp", "X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~was.verify_flags);", ""),
     ]),
     ("resumes what came of a request that was not acknowledged", [
         (CLIENT, "unmark_session(*SSL_get_session(ssl));", ""),

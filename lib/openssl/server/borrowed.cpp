@@ -126,43 +126,39 @@ void borrowed::refuse_early_data(SSL* ssl) noexcept {
 
 void borrowed::take(SSL* ssl, const certificate_request& request) {
     if (!give_back(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
-    dane_ = knows_dane(ssl);
-    const names client_ca_names =
-        own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(SSL_get_SSL_CTX(ssl)));
-    const names ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(SSL_get_SSL_CTX(ssl)));
     names_handle named(request.ca_names ? request.trust.names->lend() : empty_list());
     names_handle unnamed(empty_list());
-    const parameters own_parameters = parameters_like(SSL_get0_param(ssl));
     const parameters plain_parameters = parameters_like(nullptr);
-
     X509_STORE* store = nullptr;
     SSL_get0_verify_cert_store(ssl, &store);
     if (store != nullptr) X509_STORE_up_ref(store);
-    store_.reset(store, X509_STORE_free);
+    std::shared_ptr<X509_STORE> own_store(store, X509_STORE_free);
+    const SSL_CTX* context = SSL_get_SSL_CTX(ssl);
+    auto all = std::make_shared<taken>(taken{
+        .dane = knows_dane(ssl),
+        .verify_mode = SSL_get_verify_mode(ssl),
+        .verify = SSL_get_verify_callback(ssl),
+        .our_mode = SSL_VERIFY_PEER | (request.required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+        .our_verify = request.verify,
+        .our_store = request.trust.store.get(),
+        .parameters = parameters_like(SSL_get0_param(ssl)),
+        .verify_flags = X509_VERIFY_PARAM_get_flags(SSL_get0_param(ssl)),
+        .store = std::move(own_store),
+        .client_ca_names = own_list(SSL_get_client_CA_list(ssl), SSL_CTX_get_client_CA_list(context)),
+        .ca_names = own_list(SSL_get0_CA_list(ssl), SSL_CTX_get0_CA_list(context)),
+        .lender = request.ca_names ? request.trust.names : nullptr,
+        .our_client_ca_names = named.get(),
+        .our_ca_names = unnamed.get(),
+    });
     if (SSL_set1_verify_cert_store(ssl, request.trust.store.get()) != 1)
         throw error(errc::openssl, "the trust store cannot be set");
-
-    asking_ = true;
-    parameters_ = own_parameters;
-    verify_flags_ = X509_VERIFY_PARAM_get_flags(SSL_get0_param(ssl));
-    client_ca_names_ = client_ca_names;
-    ca_names_ = ca_names;
-    our_store_ = request.trust.store.get();
-    lender_ = request.ca_names ? request.trust.names : nullptr;
-    our_client_ca_names_ = named.get();
-    our_ca_names_ = unnamed.get();
+    taken_ = std::move(all);
     SSL_set_client_CA_list(ssl, named.release());
     SSL_set0_CA_list(ssl, unnamed.release());
-
-    verify_mode_ = SSL_get_verify_mode(ssl);
-    verify_ = SSL_get_verify_callback(ssl);
+    SSL_set_verify(ssl, taken_->our_mode, taken_->our_verify);
     // A host name, a purpose, a laxer or stricter check that the application set up for its own clients
     // does not judge agents: the outcome's trust has parameters of its own.
-    const bool set = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), plain_parameters.get()) == 1;
-    our_mode_ = SSL_VERIFY_PEER | (request.required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
-    our_verify_ = request.verify;
-    SSL_set_verify(ssl, our_mode_, our_verify_);
-    if (!set) {
+    if (X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), plain_parameters.get()) != 1) {
         give_back(ssl);
         throw error(errc::openssl, "the verify parameters cannot be set");
     }
@@ -170,37 +166,34 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
 
 //= SEC-2
 bool borrowed::give_back(SSL* ssl) noexcept {
-    if (!asking_) return true;
+    if (taken_ == nullptr) return true;
+    taken& was = *taken_;
     ERR_set_mark();
-    if (lender_ != nullptr && SSL_get_client_CA_list(ssl) == our_client_ca_names_)
-        lender_->take_back(SSL_get_client_CA_list(ssl));
-    lender_.reset();
+    if (was.lender != nullptr && SSL_get_client_CA_list(ssl) == was.our_client_ca_names)
+        was.lender->take_back(SSL_get_client_CA_list(ssl));
+    was.lender.reset();
     X509_STORE* store = nullptr;
     SSL_get0_verify_cert_store(ssl, &store);
-    const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), parameters_.get()) == 1 &&
-                     (store != our_store_ || SSL_set1_verify_cert_store(ssl, store_.get()) == 1) &&
-                     (SSL_get_client_CA_list(ssl) != our_client_ca_names_ ||
-                      set_list(ssl, client_ca_names_, SSL_set_client_CA_list)) &&
-                     (SSL_get0_CA_list(ssl) != our_ca_names_ || set_list(ssl, ca_names_, SSL_set0_CA_list));
+    const bool all = X509_VERIFY_PARAM_set1(SSL_get0_param(ssl), was.parameters.get()) == 1 &&
+                     (store != was.our_store || SSL_set1_verify_cert_store(ssl, was.store.get()) == 1) &&
+                     (SSL_get_client_CA_list(ssl) != was.our_client_ca_names ||
+                      set_list(ssl, was.client_ca_names, SSL_set_client_CA_list)) &&
+                     (SSL_get0_CA_list(ssl) != was.our_ca_names || set_list(ssl, was.ca_names, SSL_set0_CA_list));
     ERR_pop_to_mark();
     if (!all) {
         SSL_set_verify(ssl, SSL_get_verify_mode(ssl), refuse_everybody);
         SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
         return false;
     }
-    asking_ = false;
     // A copy of parameters with policies has a flag that the application may not have set.
-    X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~verify_flags_);
+    X509_VERIFY_PARAM_clear_flags(SSL_get0_param(ssl), ~was.verify_flags);
     const int mode = SSL_get_verify_mode(ssl);
     const SSL_verify_cb verify = SSL_get_verify_callback(ssl);
     // SSL_set_verify keeps the callback that is there when it is given none.
-    const SSL_verify_cb own = verify_ != nullptr ? verify_ : no_verify_callback;
-    const bool ours = verify == our_verify_ || verify == refuse_everybody;
-    SSL_set_verify(ssl, ours && mode == our_mode_ ? verify_mode_ : mode, ours ? own : verify);
-    store_.reset();
-    parameters_.reset();
-    client_ca_names_.reset();
-    ca_names_.reset();
+    const SSL_verify_cb own = was.verify != nullptr ? was.verify : no_verify_callback;
+    const bool ours = verify == was.our_verify || verify == refuse_everybody;
+    SSL_set_verify(ssl, ours && mode == was.our_mode ? was.verify_mode : mode, ours ? own : verify);
+    taken_.reset();
     return true;
 }
 

@@ -29,7 +29,10 @@ public:
         borrowed copy = *this;
         copy.passed_to_ = nullptr;
         copy.passed_twice_ = false;
-        copy.lender_.reset();
+        if (taken_ != nullptr) {
+            copy.taken_ = std::make_shared<taken>(*taken_);
+            copy.taken_->lender.reset();
+        }
         return copy;
     }
 
@@ -62,11 +65,11 @@ public:
     void take(SSL* ssl, const certificate_request& request);
 
     /// asking says that the request is in force.
-    [[nodiscard]] bool asking() const noexcept { return asking_; }
+    [[nodiscard]] bool asking() const noexcept { return taken_ != nullptr; }
 
     /// has_dane says that the SSL has DANE records or expected keys, which OpenSSL has no way to put aside: they are for
     /// whom the application expects, and an agent is verified apart from them.
-    [[nodiscard]] bool has_dane() const noexcept { return dane_; }
+    [[nodiscard]] bool has_dane() const noexcept { return taken_ != nullptr && taken_->dane; }
 
     /// give_back undoes `take`: verify mode, callback, store and lists where the application has not set others meanwhile,
     /// and its verify parameters always. False where there is no memory for it. Then the connection ends: nothing is read
@@ -81,7 +84,7 @@ public:
     void give_back_all(SSL* ssl, std::span<const unsigned char> id_context) noexcept;
 
     [[nodiscard]] bool changed_anything() const noexcept {
-        return asking_ || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
+        return asking() || watching_ || info_ != nullptr || tickets_stopped_ || id_context_replaced_ ||
                early_data_refused_;
     }
 
@@ -93,21 +96,24 @@ public:
     [[nodiscard]] bool passing_on() const noexcept { return passed_to_ != nullptr; }
 
 private:
-    bool asking_ = false;
-    bool dane_ = false;
-    int verify_mode_ = 0;
-    SSL_verify_cb verify_ = nullptr;
-    int our_mode_ = 0;
-    SSL_verify_cb our_verify_ = nullptr;
-    const X509_STORE* our_store_ = nullptr; ///< compared, never followed
-    std::shared_ptr<X509_VERIFY_PARAM> parameters_;
-    unsigned long verify_flags_ = 0;
-    std::shared_ptr<X509_STORE> store_;
-    std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names_; ///< the SSL's own; null: those of the SSL_CTX
-    std::shared_ptr<STACK_OF(X509_NAME)> ca_names_;
-    std::shared_ptr<detail::ca_names> lender_;                  ///< of what is the SSL's client CA list meanwhile
-    const STACK_OF(X509_NAME) * our_client_ca_names_ = nullptr; ///< compared, never followed
-    const STACK_OF(X509_NAME) * our_ca_names_ = nullptr;
+    /// taken is what `take` has put aside, and what stands in its place.
+    struct taken {
+        bool dane;
+        int verify_mode;
+        SSL_verify_cb verify;
+        int our_mode;
+        SSL_verify_cb our_verify;
+        const X509_STORE* our_store; ///< compared, never followed
+        std::shared_ptr<X509_VERIFY_PARAM> parameters;
+        unsigned long verify_flags;
+        std::shared_ptr<X509_STORE> store;
+        std::shared_ptr<STACK_OF(X509_NAME)> client_ca_names; ///< the SSL's own; null: those of the SSL_CTX
+        std::shared_ptr<STACK_OF(X509_NAME)> ca_names;
+        std::shared_ptr<detail::ca_names> lender;        ///< of what is the SSL's client CA list meanwhile
+        const STACK_OF(X509_NAME) * our_client_ca_names; ///< compared, never followed
+        const STACK_OF(X509_NAME) * our_ca_names;
+    };
+    std::shared_ptr<taken> taken_; ///< null: nothing
 
     bool watching_ = false;
     info_callback ours_ = nullptr;
