@@ -44,6 +44,7 @@ owned<SSL_CTX> mutual_server(const people& who) {
 reqauth::server_policy asking(const people& who) {
     reqauth::server_policy policy;
     policy.when_offered = reqauth::client_auth::request(support::trust_in(who.agents_ca));
+    policy.session_id_context = support::own_id_context(); // as who resumes without the flag has it
     return policy;
 }
 

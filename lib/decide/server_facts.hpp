@@ -39,7 +39,6 @@ struct heard {
     std::int64_t at = 0;       ///< when it came, in seconds
     bool offered = false;      ///< it had the flag
     bool wanted = false;       ///< and the predicate did not turn it down
-    sha256_digest scope{};     ///< which sessions it may resume, and what a new one belongs to
     bool started_anew = false; ///< a handshake began after it: of this one's, if its Random is (SSL_stateless)
 };
 

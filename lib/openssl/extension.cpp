@@ -37,11 +37,14 @@ std::optional<message> message_of(unsigned int context) noexcept {
 // OpenSSL asks before a message: 1 sends *out, 0 sends nothing, -1 ends the handshake with *alert.
 int add(SSL* ssl, unsigned int, unsigned int context, const unsigned char** out, std::size_t* out_size, X509*,
         std::size_t, int* al, void*) {
+    const auto what = message_of(context);
+    const bool is_server = SSL_is_server(ssl) == 1;
+    constexpr unsigned int servers = SSL_EXT_TLS1_3_HELLO_RETRY_REQUEST | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS |
+                                     SSL_EXT_TLS1_3_CERTIFICATE_REQUEST | SSL_EXT_TLS1_3_NEW_SESSION_TICKET;
+    if (!what || (context & (is_server ? servers : SSL_EXT_CLIENT_HELLO)) == 0) return 0;
     return fence(al, -1, [&] {
-        const auto what = message_of(context);
-        if (!what) return 0;
         flag_set flags;
-        const auto failed = SSL_is_server(ssl) == 1 ? server_sends(ssl, *what, flags) : client_sends(ssl, *what, flags);
+        const auto failed = is_server ? server_sends(ssl, *what, flags) : client_sends(ssl, flags);
         if (failed) {
             *al = *failed;
             return -1;

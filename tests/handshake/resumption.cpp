@@ -89,6 +89,40 @@ TEST_CASE("server / agent's session / same outcome, host and trust, here or on a
             }
 }
 
+// A server remembers the last certificate and the last scope that it has digested.
+TEST_CASE(
+    "server / agents in turn, under names in turn -> each is known as itself, and resumes under its own name alone",
+    "[handshake][SEC-1][TLS-2]") {
+    const auto server = attached_server(demanding());
+    struct coming {
+        visitor client;
+        const identity& who;
+        const char* name;
+    };
+    reqauth::client_policy others;
+    others.credential = credential_of(the_cast().other_agent);
+    coming first{agent(), the_cast().agent, "a.example"};
+    coming second{visitor(attached_client(others)), the_cast().other_agent, "b.example"};
+    const auto come = [&](coming& one, const char* name, SSL_SESSION* session) {
+        const visited seen = visit(*server, *one.client.context, {.name = name, .session = session});
+        CAPTURE(name, seen.alert);
+        CHECK(seen.good);
+        CHECK(seen.thumbprint == digest_of(*one.who.certificate));
+        return seen.resumed;
+    };
+    for (int round = 0; round < 2; ++round) {
+        std::vector<owned<SSL_SESSION>> sessions;
+        for (coming* one : {&first, &second}) {
+            CHECK_FALSE(come(*one, one->name, nullptr));
+            sessions.push_back(std::move(one->client.shelf.last));
+        }
+        CHECK(come(first, first.name, sessions[0].get()));
+        CHECK(come(second, second.name, sessions[1].get()));
+        CHECK_FALSE(come(first, second.name, sessions[0].get()));
+        CHECK_FALSE(come(second, first.name, sessions[1].get()));
+    }
+}
+
 TEST_CASE("client / resumed handshake -> offered, not requested, which is no refusal", "[handshake][RCA-16]") {
     fleet nodes;
     const node host(nodes, tickets::stateless);

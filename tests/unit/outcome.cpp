@@ -22,7 +22,8 @@ struct story {
     findings now;
 
     story() {
-        facts.hello = heard{.client_random = random_of(1), .flags = reqauth::flag_set{80}, .offered = true, .wanted = true};
+        facts.hello =
+            heard{.client_random = random_of(1), .flags = reqauth::flag_set{80}, .offered = true, .wanted = true};
         facts.server_random = random_of(2);
         facts.decided = decision::accept;
         facts.witness = {.held = true, .failed = false, .error = 0, .leaf = random_of(3)};

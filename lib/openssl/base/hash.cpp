@@ -26,9 +26,9 @@ hash& hash::number(std::uint64_t value) {
     return *this;
 }
 
-sha256_digest hash::end() const {
+sha256_digest sha256_of(std::string_view octets) {
     sha256_digest digest{};
-    if (EVP_Digest(octets_.data(), octets_.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1)
+    if (EVP_Digest(octets.data(), octets.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1)
         throw error(errc::openssl, "SHA-256 failed" + drain_errors());
     return digest;
 }

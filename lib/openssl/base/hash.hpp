@@ -15,6 +15,9 @@ namespace reqauth::detail {
 
 using sha256_digest = std::array<std::uint8_t, 32>;
 
+/// sha256_of is SHA-256. Throws error{openssl}.
+[[nodiscard]] sha256_digest sha256_of(std::string_view octets);
+
 /// hash takes parts, each with its length in front, so that no two lists of parts read the same.
 class hash {
 public:
@@ -28,7 +31,7 @@ public:
     /// settings adds every field that decides.
     template <class Struct> hash& settings(const Struct& all);
     /// end gives SHA-256 over them. Throws error{openssl}.
-    [[nodiscard]] sha256_digest end() const;
+    [[nodiscard]] sha256_digest end() const { return sha256_of(octets_); }
     /// octets are what that is over.
     [[nodiscard]] const std::string& octets() const noexcept { return octets_; }
 
@@ -60,15 +63,16 @@ template <class Struct> hash& hash::settings(const Struct& all) {
     return *this;
 }
 
-/// last_digest remembers the last digest: the connections of an SSL_CTX are mostly alike.
+/// last_digest remembers the last digest: connections that follow one another are mostly alike.
 class last_digest {
 public:
-    /// Throws as hash::end.
-    [[nodiscard]] sha256_digest of(const hash& all) {
+    /// of gives sha256_of.
+    [[nodiscard]] sha256_digest of(std::string_view octets) {
         const std::lock_guard lock(guard_);
-        if (all.octets() != octets_) {
-            digest_ = all.end();
-            octets_ = all.octets();
+        if (octets_ != octets) {
+            octets_.clear(); // nothing is remembered if this throws
+            digest_ = sha256_of(octets);
+            octets_ = octets;
         }
         return digest_;
     }

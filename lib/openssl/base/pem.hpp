@@ -3,6 +3,7 @@
 
 // PEM text to certificates and CRLs, all of them or an error.
 
+#include "fence.hpp"
 #include "handle.hpp"
 
 #include <reqauth/error.hpp>
@@ -53,6 +54,15 @@ enum class other_blocks { skip, refuse };
 /// sha256 is SHA-256 over a certificate's or CRL's DER. Throws error{openssl}.
 [[nodiscard]] std::array<std::uint8_t, 32> sha256(const X509& certificate);
 [[nodiscard]] std::array<std::uint8_t, 32> sha256(const X509_CRL& crl);
+
+/// der_of writes an object as DER by its i2d function. Throws error{openssl}.
+template <class Object, class ToDer> [[nodiscard]] std::string der_of(const Object* object, ToDer to_der) {
+    unsigned char* der = nullptr;
+    const int size = to_der(object, &der);
+    const std::unique_ptr<unsigned char, decltype([](unsigned char* octets) { OPENSSL_free(octets); })> owned(der);
+    if (size < 0) throw error(errc::openssl, "a certificate cannot be written as DER" + drain_errors());
+    return {reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)};
+}
 
 /// hex writes octets as lower-case hex; escape writes one as \HH.
 [[nodiscard]] std::string hex(std::span<const std::uint8_t> octets);

@@ -36,16 +36,9 @@ struct current_certificate {
 };
 
 own_certificate read_current(SSL* ssl) {
-    own_certificate one;
-    one.certificate.reset(reference(SSL_get_certificate(ssl)).release(), X509_free);
-    one.key.reset(reference(SSL_get_privatekey(ssl)).release(), EVP_PKEY_free);
     STACK_OF(X509)* chain = nullptr;
     must(SSL_get0_chain_certs(ssl, &chain) == 1, "a certificate's chain cannot be read");
-    if (chain == nullptr) return one;
-    certificates_handle copy(X509_chain_up_ref(chain));
-    must(copy != nullptr, "a certificate's chain cannot be kept");
-    one.chain = std::move(copy);
-    return one;
+    return {SSL_get_certificate(ssl), SSL_get_privatekey(ssl), chain};
 }
 
 void set_all(SSL* ssl, const std::vector<own_certificate>& all) {
@@ -65,6 +58,12 @@ bool holds(const std::vector<own_certificate>& all, const own_certificate& one) 
 }
 
 } // namespace
+
+own_certificate::own_certificate(X509* leaf, EVP_PKEY* its_key, STACK_OF(X509) * rest)
+    : certificate(reference(leaf)), key(reference(its_key)),
+      chain(rest != nullptr ? X509_chain_up_ref(rest) : nullptr) {
+    must(rest == nullptr || chain != nullptr, "a certificate's chain cannot be kept");
+}
 
 std::vector<own_certificate> certificates_of(SSL* ssl) {
     const current_certificate current(ssl);
@@ -91,14 +90,8 @@ void client_certificates::put(SSL* ssl, std::vector<own_certificate> own, std::v
 
 void client_certificates::present(SSL* ssl, const loaded_credential* credential) {
     std::vector<own_certificate> only;
-    if (credential != nullptr) {
-        own_certificate& one = only.emplace_back();
-        one.certificate.reset(reference(credential->certificate.get()).release(), X509_free);
-        one.key.reset(reference(credential->key.get()).release(), EVP_PKEY_free);
-        certificates_handle chain(X509_chain_up_ref(credential->chain.get()));
-        must(chain != nullptr, "the credential's chain cannot be kept");
-        one.chain = std::move(chain);
-    }
+    if (credential != nullptr)
+        only.emplace_back(credential->certificate.get(), credential->key.get(), credential->chain.get());
     put(ssl, certificates_of(ssl), std::move(only));
 }
 

@@ -12,9 +12,18 @@ namespace reqauth::detail {
 
 /// own_certificate is what an SSL has for one kind of key.
 struct own_certificate {
-    std::shared_ptr<X509> certificate;     ///< null: a key alone
-    std::shared_ptr<EVP_PKEY> key;         ///< null: a certificate alone
-    std::shared_ptr<STACK_OF(X509)> chain; ///< null: none, so that OpenSSL looks for one
+    x509_handle certificate;   ///< null: a key alone
+    pkey_handle key;           ///< null: a certificate alone
+    certificates_handle chain; ///< null: none, so that OpenSSL looks for one
+
+    /// Takes references of its own. Throws error{openssl}.
+    own_certificate(X509* leaf, EVP_PKEY* its_key, STACK_OF(X509) * rest);
+    own_certificate(const own_certificate& other)
+        : own_certificate(other.certificate.get(), other.key.get(), other.chain.get()) {}
+    own_certificate(own_certificate&&) noexcept = default;
+    own_certificate& operator=(const own_certificate&) = delete;
+    own_certificate& operator=(own_certificate&&) noexcept = default;
+    ~own_certificate() = default;
 };
 
 /// certificates_of are all of an SSL, the current one last. OpenSSL lists those that have both; of a certificate or a

@@ -300,8 +300,7 @@ std::optional<alert> client_received(SSL* ssl, message in, const flag_set& flags
     return std::nullopt;
 }
 
-std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out) {
-    if (what != message::client_hello) return std::nullopt;
+std::optional<alert> client_sends(SSL* ssl, flag_set& out) {
     const attached_client* there = attached_client::on(ssl);
     if (there == nullptr) return std::nullopt;
     client_record& record = record_of(ssl);

@@ -17,7 +17,7 @@ namespace reqauth::detail {
 
 /// client_sends is asked before a ClientHello. `out` is what goes into it; empty: nothing. Gives an alert to fail with.
 /// Throws for internal_error.
-[[nodiscard]] std::optional<alert> client_sends(SSL* ssl, message what, flag_set& out);
+[[nodiscard]] std::optional<alert> client_sends(SSL* ssl, flag_set& out);
 
 /// answer_request is the certificate callback: it runs for each CertificateRequest, after its extensions
 /// were parsed.

@@ -42,7 +42,7 @@ struct client_record {
     [[nodiscard]] std::unique_ptr<client_record> for_duplicate() const {
         if (!own.changed() && info == nullptr) return nullptr;
         auto copy = std::make_unique<client_record>();
-        copy->own = own;
+        copy->own = client_certificates(own);
         copy->info = info;
         return copy;
     }

@@ -166,12 +166,12 @@ client_scope scope_of(const SSL& connection, const attached_client& there, const
     all.number(there.client_cert_cb != nullptr);
     all.number(there.of->policy.chained_certificate_callback.function != nullptr);
     add_certificate_types(all, ssl);
-    return there.scopes.of(all);
+    return there.scopes.of(all.octets());
 }
 
 void mark_session(SSL_SESSION& session, const client_scope& scope) {
-    std::string octets(tag);
-    octets.append(reinterpret_cast<const char*>(scope.data()), scope.size());
+    std::array<std::uint8_t, tag.size() + sizeof scope> octets{};
+    std::ranges::copy(scope, std::ranges::copy(tag, octets.begin()).out);
     if (SSL_SESSION_set1_ticket_appdata(&session, octets.data(), octets.size()) != 1)
         throw error(errc::openssl, "the session cannot be marked");
 }

@@ -112,8 +112,10 @@ void borrowed::resume_within(SSL* ssl, std::span<const unsigned char> scope) {
 
 void borrowed::resumption_is_settled(SSL* ssl, std::span<const unsigned char> id_context) {
     if (!id_context_replaced_) return;
-    const sha256_digest nothing = unmatchable();
-    resume_within(ssl, id_context.empty() ? std::span<const unsigned char>(nothing) : id_context);
+    if (id_context.empty())
+        resume_within(ssl, unmatchable());
+    else
+        resume_within(ssl, id_context);
     id_context_replaced_ = id_context.empty();
 }
 

@@ -56,8 +56,7 @@ void begin(SSL* ssl, server_record* found, const attached_server* there) {
     }
     if (found == nullptr) return;
     server_record& record = *found;
-    record.early.reset();
-    record.identities = {};
+    record.identities.reset();
     if (record.now.facts.before_retry) record.now.facts.before_retry->started_anew = true;
     // Without memory it is not known: nothing resumes then.
     std::shared_ptr<const policies> in_force;
@@ -102,7 +101,7 @@ void on_server_event(const SSL* watched, int event, int value) {
     const attached_server* there = attached_server::on(ssl);
     const auto of_context = there != nullptr ? there->info : nullptr;
     if (record != nullptr) {
-        if (!record->put_aside.passing_on()) note(ssl, record, there, event, value);
+        if (!record->put_aside.passing_on() && (event & SSL_CB_LOOP) == 0) note(ssl, record, there, event, value);
         record->put_aside.pass_on(ssl, event, value, of_context);
         return;
     }
@@ -110,7 +109,7 @@ void on_server_event(const SSL* watched, int event, int value) {
     if (there == nullptr || SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl)) != on_server_event) return;
     thread_local const SSL* within = nullptr; // an application's may call the one that it finds on the SSL_CTX
     if (within == ssl) return;
-    note(ssl, nullptr, there, event, value);
+    if ((event & SSL_CB_LOOP) == 0) note(ssl, nullptr, there, event, value);
     const SSL* const outer = std::exchange(within, ssl);
     if (of_context != nullptr) of_context(ssl, event, value);
     within = outer;

@@ -79,19 +79,20 @@ void prepare(SSL* ssl, const attached_server& there, identity_walk walk) {
         else if (met_last.ssl == ssl && met_last.next == walk.next)
             known = &server_record::make(ssl);
         walk.unflagged = true;
-        if (known != nullptr) known->identities = walk;
+        if (known != nullptr) known->identities = std::make_unique<identity_walk>(std::move(walk));
         return;
     }
     //= TLS-2
     //= FLAG-11
     server_record& record = server_record::make(ssl);
-    record.early =
+    walk.hello =
         consider(ssl, there, record.now, hello.flags, server_name_in(hello_extension(ssl, TLSEXT_TYPE_server_name)));
-    record.identities = walk;
+    record.identities = std::make_unique<identity_walk>(std::move(walk));
+    const considered& early = *record.identities->hello;
     record.put_aside.watch(ssl, on_server_event);
     // Before the ticket is looked at: whether OpenSSL takes it for stateful depends on it.
-    if (record.early->in_force->refuse_early_data) record.put_aside.refuse_early_data(ssl);
-    const sha256_digest scope = options.max_session_age.count() > 0 ? record.early->scope : unmatchable();
+    if (early.in_force->refuse_early_data) record.put_aside.refuse_early_data(ssl);
+    const sha256_digest scope = options.max_session_age.count() > 0 ? early.scope : unmatchable();
     record.put_aside.resume_within(ssl, std::span(scope).first(scope_octets));
 }
 
@@ -130,8 +131,8 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
         raise("tls_flags, or the Random, differ between the two ClientHellos around HelloRetryRequest (TLS-1)");
         return SSL_AD_ILLEGAL_PARAMETER;
     }
-    const auto early = std::exchange(record.early, nullptr);
-    const identity_walk identities = std::exchange(record.identities, {});
+    const auto identities = std::exchange(record.identities, nullptr);
+    const auto early = identities != nullptr ? identities->hello : nullptr;
     std::shared_ptr<const considered> found;
     if (record.now.to_count.offered) {
         // OpenSSL has parsed its own extensions by now.
@@ -145,7 +146,7 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
                            early->server_name == name;
         // Laid out so that it was taken for another ClientHello, whose sessions it may not resume.
         //= TLS-2
-        if (!known && SSL_session_reused(ssl) == 1 && identities.unflagged) {
+        if (!known && SSL_session_reused(ssl) == 1 && identities != nullptr && identities->unflagged) {
             raise("a ClientHello with the flag was given a session as if it had none");
             return SSL_AD_ILLEGAL_PARAMETER;
         }
@@ -153,7 +154,6 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
         said.offered = true;
         said.at = now();
         said.wanted = found->wanted;
-        said.scope = found->scope;
     }
     if (!record.put_aside.give_back(ssl)) throw error(errc::openssl, "the application's settings cannot be put back");
     record.put_aside.watch(ssl, on_server_event); // where the next handshake begins, what is left of this one goes
@@ -172,8 +172,9 @@ std::optional<alert> hear(SSL* ssl, const flag_set& flags) {
 int find_session(SSL* ssl, const unsigned char* identity, std::size_t length, SSL_SESSION** session) {
     *session = nullptr;
     //= SEC-10
-    if (server_record* known = server_record::on(ssl); known != nullptr && known->identities.next == identity) {
-        identity_walk& walk = known->identities;
+    server_record* known = server_record::on(ssl);
+    if (known != nullptr && known->identities != nullptr && known->identities->next == identity) {
+        identity_walk& walk = *known->identities;
         walk.next = behind(identity, length);
         if (walk.chained == nullptr) return 1;
         // Only this SSL_CTX's own callback answers for it.

@@ -37,8 +37,9 @@ struct considered {
 struct identity_walk {
     const unsigned char* next = nullptr;
     const SSL_CTX* context = nullptr;
-    psk_find_session chained = nullptr; ///< the application's, for each
-    bool unflagged = false;             ///< the ClientHello was found to have no flag
+    psk_find_session chained = nullptr;        ///< the application's, for each
+    bool unflagged = false;                    ///< the ClientHello was found to have no flag,
+    std::shared_ptr<const considered> hello{}; ///< or what it comes to
 };
 
 /// pending is what is to be counted of a handshake when it has ended. Nothing where that was done, or nobody offered the flag.
@@ -78,9 +79,8 @@ struct server_record {
     };
     handshake now;
 
-    /// What was found about a ClientHello that presents sessions, before it is parsed.
-    std::shared_ptr<const considered> early;
-    identity_walk identities;
+    /// Of a ClientHello that presents sessions, until it is parsed.
+    std::unique_ptr<identity_walk> identities;
     /// A verification of the library's own, which runs apart from OpenSSL's; compared, never followed.
     const X509_STORE_CTX* apart = nullptr;
     borrowed put_aside;
@@ -101,7 +101,7 @@ struct server_record {
         now.decided_by.reset();
         now.hello.reset();
         now.facts.before_retry.reset();
-        early.reset();
+        identities.reset();
     }
 
     /// for_duplicate goes with a copy of the SSL, which has no handshake yet: the copy has the settings, ours too.

@@ -68,13 +68,17 @@ sha256_digest scope_of(const considered& hello, const attached_server& there) {
         .number(hello.wanted)
         .add(arrived_at != nullptr ? arrived_at->digest : sha256_digest{})
         .add(hello.in_force->digest);
-    return there.scopes.of(all);
+    return there.scopes.of(all.octets());
 }
 
 std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept {
     const policies::entry* found = now.find(there.number);
     if (found == nullptr) return {};
     return found->policy->session_id_context;
+}
+
+sha256_digest digest_of(const X509& leaf, const considered& hello) {
+    return hello.of->leaves.of(der_of(&leaf, i2d_X509));
 }
 
 void examine_session(SSL* ssl, server_record::handshake& now) {
@@ -87,9 +91,9 @@ void examine_session(SSL* ssl, server_record::handshake& now) {
     server_facts& facts = now.facts;
     facts.agents_session = found.has_value();
     if (!found || leaf == nullptr || now.decided_by == nullptr) return;
-    const sha256_digest digest = sha256(*leaf);
+    const sha256_digest digest = digest_of(*leaf, *now.hello);
     // At the time of the ClientHello, since OpenSSL then took the session: the application may suspend in between.
-    if (!vouches(found, facts.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
+    if (!vouches(found, now.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
     facts.vouched = true;
     facts.witness = {.held = true, .failed = false, .error = 0, .leaf = digest};
     now.leaf = reference(SSL_SESSION_get0_peer(session));
@@ -102,7 +106,7 @@ void session_of_ignored(SSL* ssl, server_record& record, const server_policy& po
     if (policy.session_id_context.empty())
         record.put_aside.stop_tickets(ssl);
     else
-        set_scope(ssl, record.now.facts.hello->scope);
+        set_scope(ssl, record.now.hello->scope);
 }
 
 //= SEC-1
@@ -114,7 +118,7 @@ void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * c
     if (of_context.count() != SSL_get_default_timeout(ssl)) most = std::min(most, of_context);
     const std::int64_t deadline = deadline_of(chain, now(), most);
     if (most.count() == 0 || left_until(deadline) == 0) return;
-    const sha256_digest& scope = record.now.facts.hello->scope;
+    const sha256_digest& scope = record.now.hello->scope;
     const auto octets = write({scope, record.now.decided_by->digest, record.now.facts.witness.leaf, deadline});
     if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
         throw error(errc::openssl, "the session cannot be marked");

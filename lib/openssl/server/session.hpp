@@ -25,6 +25,10 @@ namespace reqauth::detail {
 /// id_context_of is the application's own session id context for an SSL_CTX, where it told us; else empty.
 [[nodiscard]] std::span<const unsigned char> id_context_of(const policies& now, const attached_server& there) noexcept;
 
+/// digest_of is SHA-256 of a leaf. An agent mostly comes again, and to digest it takes longer than all else here.
+/// Throws error{openssl}.
+[[nodiscard]] sha256_digest digest_of(const X509& leaf, const considered& hello);
+
 /// examine_session looks at the session that OpenSSL has resumed: whether it is an agent's, and whether its mark is for
 /// what was decided now.
 void examine_session(SSL* ssl, server_record::handshake& now);

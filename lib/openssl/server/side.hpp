@@ -65,6 +65,7 @@ struct policies {
 struct server_side {
     server_options options;
     server_counters counters;
+    last_digest leaves;                                    ///< of agents
     std::mutex changing;                                   ///< attach and replace, one at a time
     std::optional<std::vector<extension_type>> extensions; ///< those of the first SSL_CTX, without ours
 

@@ -224,7 +224,7 @@ int verification_ended(X509_STORE_CTX* verification) {
                 fail(*by, found, verification);
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
-                by->seen.leaf = sha256(*by->record.now.leaf);
+                by->seen.leaf = digest_of(*by->record.now.leaf, *by->record.now.hello);
             }
         } else if (!by->seen.failed) {
             const int found = doubt(verification, by->ssl, by->trust);
@@ -232,7 +232,7 @@ int verification_ended(X509_STORE_CTX* verification) {
                 fail(*by, found, verification);
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
-                by->seen.leaf = sha256(*by->record.now.leaf);
+                by->seen.leaf = digest_of(*by->record.now.leaf, *by->record.now.hello);
                 vouch_for_session(by->ssl, by->record, X509_STORE_CTX_get0_chain(verification));
                 by->record.now.chain.reset(X509_STORE_CTX_get1_chain(verification));
                 by->seen.held = by->record.now.chain != nullptr;

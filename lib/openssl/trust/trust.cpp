@@ -24,16 +24,6 @@ static void add_to(hash& all, const revocation_list& one) { all.add(one.thumbpri
 
 namespace {
 
-void free_octets(unsigned char* octets) noexcept { OPENSSL_free(octets); }
-
-template <class Object, class ToDer> std::string der_of(const Object* object, ToDer to_der) {
-    unsigned char* der = nullptr;
-    const int size = to_der(object, &der);
-    const std::unique_ptr<unsigned char, freed_by<free_octets>> owned(der);
-    if (size < 0) throw error(errc::openssl, "a certificate cannot be written as DER" + drain_errors());
-    return {reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)};
-}
-
 void must(bool worked) {
     if (!worked) throw error(errc::openssl, "a trust store cannot be made" + drain_errors());
 }
