@@ -51,6 +51,7 @@ void operator delete(void* old, std::size_t) noexcept { counted_free(old, nullpt
 namespace bench {
 
 void count_allocations() {
+    mallopt(M_MXFAST, 0); // else one side tidies up, some time, what the other has freed
     if (RUNNING_ON_VALGRIND) return;
     counts = true;
     if (CRYPTO_set_mem_functions(counted_malloc, counted_realloc, counted_free) != 1)

@@ -110,7 +110,9 @@ void contexts(const people& who, const arguments& how) {
     const std::string label = "SSL_CTXs | " + how.text("count") + " | ";
     std::vector<owned<SSL_CTX>> all;
     for (int i = 0; i < count; ++i) all.push_back(bare_server(who));
-    reqauth::server server;
+    reqauth::server_options options;
+    options.assigned_extensions_alone = true; // as the module for nginx has it
+    reqauth::server server(options);
     std::vector<reqauth::replacement> replacements;
     const auto policy = asking(who);
     const auto timed = [&](const char* what, const std::function<void()>& does) {
