@@ -49,15 +49,15 @@ struct credential_options {
 /// Immutable and cheap to copy; holds its own references. Any thread may use it.
 class REQAUTH_EXPORT credential {
 public:
-    /// from_files reads a PEM file with the leaf certificate first and its chain after it, and a PEM
-    /// file with the private key (it may be the same file).
+    /// from_files reads a file with the leaf certificate first and its chain after it, and one with the private key, which
+    /// may be the same: PEM, whose other blocks are passed over, or DER.
     /// Throws error: unreadable, malformed, holds_nothing, passphrase, key_unusable, provider, outside_validity.
     [[nodiscard]] static credential from_files(const std::filesystem::path& certificate,
                                                const std::filesystem::path& key,
                                                const credential_options& options = {});
 
     /// from_uri takes the private key from a provider, by a URI that OSSL_STORE understands
-    /// ("pkcs11:…", "handle:…", "file:…"), and the certificate from a PEM file. Throws the same.
+    /// ("pkcs11:…", "handle:…", "file:…"), and the certificate from a file. Throws the same.
     [[nodiscard]] static credential from_uri(const std::filesystem::path& certificate, const std::string& key_uri,
                                              const credential_options& options = {});
 

@@ -46,13 +46,13 @@ enum class purpose {
 /// attach warns of it.
 class REQAUTH_EXPORT trust {
 public:
-    /// from_file reads every certificate of a PEM file, and every CRL if it has some: those are used as
-    /// with_crls has it. Text between the PEM blocks is skipped.
-    /// Throws error: unreadable; malformed, naming the file and the block's place in it, for a block that is broken or
-    /// none of the two; holds_nothing without a certificate; crl_unusable. Never a part of a file is used.
+    /// from_file reads every certificate of a file in PEM, and every CRL if it has some: those are used as with_crls has
+    /// it. Text between the blocks and blocks of other names are passed over. A file in DER holds one of either.
+    /// Throws error: unreadable; malformed, naming the file and the block's place in it, for a block that is broken or a
+    /// TRUSTED CERTIFICATE; holds_nothing without a certificate; crl_unusable. Never a part of a file is used.
     [[nodiscard]] static trust from_file(const std::filesystem::path& pem, openssl_scope scope = {});
 
-    /// from_directory reads every file whose name ends in .pem, .crt, .cer or .crl as from_file does, but not
+    /// from_directory reads every file whose name ends in .pem, .crt, .cer, .crl or .der as from_file does, but not
     /// the directories in it. A file may hold certificates, CRLs or both. Other names are skipped, so
     /// OpenSSL's hash links (abcd1234.0) are.
     /// Throws as from_file, naming the file; error{holds_nothing} if there is no such file, or no certificate in
@@ -75,14 +75,14 @@ public:
     /// nobody has no anchor: no certificate verifies. For client_auth::or_unvouched.
     [[nodiscard]] static trust nobody();
 
-    /// with_crls adds the CRLs of a PEM text; from then on revocation is checked. A certificate that a CRL
+    /// with_crls adds the CRLs of a file's text; from then on revocation is checked. A certificate that a CRL
     /// of its issuer names is refused, the leaf's and those of CAs between it and the anchor. The leaf's
     /// issuer must have a CRL here, and every CRL that is used must be in force: otherwise the client is
     /// refused. A CA without a CRL passes, unless with_crls_for_every_ca. A CRL of its issuer's name that cannot be used
     /// for it, since it is for another key or certificate of that CA, refuses, and attach warns of it. A CRL of an issuer
     /// that is no anchor is kept, as it may be for a CA that the client sends. Of several of one issuer OpenSSL takes the newest.
-    /// Throws error, naming `name` and the block or CRL: holds_nothing if there is none; malformed for a broken one, or a
-    /// block that is none; crl_unusable for a delta CRL, an indirect one or one for some reasons only, which OpenSSL would
+    /// Throws error, naming `name` and the block or CRL: holds_nothing if there is none; malformed for a broken one;
+    /// crl_unusable for a delta CRL, an indirect one or one for some reasons only, which OpenSSL would
     /// pass over, for one with an entry of the reason removeFromCRL, whom it would let pass, and for one in the name of an
     /// anchor that is not signed with an anchor's key.
     [[nodiscard]] trust with_crls(std::string_view pem, std::string_view name = "PEM text",

@@ -74,7 +74,7 @@ named_text read(const std::filesystem::path& file) {
 named_text read_directory(const std::filesystem::path& directory) {
     std::vector<std::filesystem::path> files;
     for (const auto& entry : std::filesystem::directory_iterator(directory))
-        for (const char* ending : {".pem", ".crt", ".cer", ".crl"})
+        for (const char* ending : {".pem", ".crt", ".cer", ".crl", ".der"})
             if (entry.path().extension() == ending && !entry.is_directory()) files.push_back(entry.path());
     std::ranges::sort(files);
     named_text all{directory.string(), {}};

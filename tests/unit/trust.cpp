@@ -101,7 +101,7 @@ TEST_CASE("trust / from_directory / missing, empty, or with a broken file -> an 
                                             {"key.pem", pem(*agents_ca().key)},
                                             {"base64.pem", damaged(agents_pem(), "\nMII", "\n!!!")}}) {
         const auto bad = here.write(name, text);
-        const bool is_empty = name == "empty.pem" || name == "text.crt";
+        const bool is_empty = name == "empty.pem" || name == "text.crt" || name == "key.pem";
         CHECK(thrown(name, load) == (is_empty ? errc::holds_nothing : errc::malformed));
         std::filesystem::remove(bad);
     }
@@ -147,7 +147,7 @@ TEST_CASE(
           errc::unreadable);
     CHECK(refused("empty.crl", "", "no CRL", errc::holds_nothing));
     CHECK(refused("text.crl", "no list here\n", "no CRL", errc::holds_nothing));
-    CHECK(refused("certificate.crl", good + agents_pem(), "block 2"));
+    CHECK(refused("certificate.crl", agents_pem(), "holds no CRL: it is a certificate", errc::holds_nothing));
     CHECK(refused("base64.crl", good + damaged(good, "\nMI", "\n!!"), "block 2"));
     CHECK(refused("der.crl", good + damaged(good, "\nMI", "\nAA"), "block 2"));
     CHECK(refused("cut.crl", good + good.substr(0, good.size() / 2) + "\n", "block 2"));

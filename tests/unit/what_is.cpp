@@ -44,8 +44,7 @@ std::string pkcs12() {
     return written([&](BIO* out) { return i2d_PKCS12_bio(out, made.get()); });
 }
 
-std::string crl_in_der() {
-    const std::string text = crl(the_cast().agents_ca);
+std::string crl_in_der(const std::string& text) {
     const owned<BIO> in(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
     const std::unique_ptr<X509_CRL, decltype(&X509_CRL_free)> read(
         PEM_read_bio_X509_CRL(in.get(), nullptr, nullptr, nullptr), X509_CRL_free);
@@ -110,20 +109,13 @@ TEST_CASE("trust, credential / a file of another kind -> an error with the file,
         std::string cure = "give PEM with BEGIN";
         int cured = 4; ///< of the four
     };
-    const std::string der = written([](BIO* out) { return i2d_X509_bio(out, who().certificate.get()); });
     const std::string base64 = pem(*who().certificate);
     const row rows[] = {
         {"nothing", "", "empty"},
         {"text", "no certificate here\n", "text without PEM"},
         {"octets", std::string(500, '\0'), "neither PEM nor DER"},
-        {"a certificate in DER", der, "a certificate in DER", "openssl x509 -inform DER", 2},
-        {"a key in DER", written([](BIO* out) { return i2d_PrivateKey_bio(out, who().key.get()); }),
-         "a private key in DER", "openssl pkey -inform DER", 1},
-        {"a key in DER, PKCS#8", written([](BIO* out) { return i2d_PKCS8PrivateKeyInfo_bio(out, who().key.get()); }),
-         "a private key in DER", "openssl pkey -inform DER", 1},
         {"a public key in DER", written([](BIO* out) { return i2d_PUBKEY_bio(out, who().key.get()); }),
          "a public key in DER"},
-        {"a CRL in DER", crl_in_der(), "a CRL in DER", "openssl crl -inform DER", 1},
         {"a request in DER", request(false), "a certificate request in DER", "have a CA issue"},
         {"PKCS#12", pkcs12(), "PKCS#12", "openssl pkcs12", 3},
         {"UTF-16", in_utf16(base64), "text in UTF-16", "UTF-8"},
@@ -202,15 +194,103 @@ TEST_CASE("trust, credential / PEM of another kind -> an error with the file, wh
     }
     SECTION("certificates where CRLs belong") {
         const trust agents = trust::from_pem(pem(*the_cast().agents_ca.certificate));
-        CHECK(said([&] { (void)agents.with_crls_from_file(certificate); }).find("is a certificate, no CRL") !=
+        CHECK(said([&] { (void)agents.with_crls_from_file(certificate); }).find("holds no CRL: it is a certificate") !=
               std::string::npos);
     }
 }
 
-TEST_CASE("credential / from_files / a request beside certificate and key -> loaded", "[unit][RCA-6]") {
+TEST_CASE("trust, credential / files as people have them -> what is asked for is taken of them, the rest passed over",
+          "[unit][RCA-6][SEC-2]") {
     const temporary_directory directory;
-    const auto all = directory.write("all.pem", pem(*who().key) + request(true) + pem(*who().certificate));
-    CHECK(credential::from_files(all, all).subject() == "CN=crawler.example");
+    const std::string mine = pem(*who().certificate);
+    const std::string key = pem(*who().key);
+    const std::string anchor = pem(*the_cast().agents_ca.certificate);
+    const std::string list = crl(the_cast().agents_ca);
+    const std::string parameters = block("EC PARAMETERS");
+    const std::string trusted = written([](BIO* out) { return PEM_write_bio_X509_AUX(out, who().certificate.get()); });
+    const std::string der = written([](BIO* out) { return i2d_X509_bio(out, who().certificate.get()); });
+    const std::string key_in_der = written([](BIO* out) { return i2d_PrivateKey_bio(out, who().key.get()); });
+    const std::string pkcs8 = written([](BIO* out) { return i2d_PKCS8PrivateKeyInfo_bio(out, who().key.get()); });
+    const std::string encrypted = written([](BIO* out) {
+        return i2d_PKCS8PrivateKey_bio(out, who().key.get(), EVP_aes_256_cbc(), "secret", 6, nullptr, nullptr);
+    });
+    REQUIRE(trusted.find("BEGIN TRUSTED CERTIFICATE") != trusted.npos);
+    reqauth::credential_options options;
+    options.passphrase = [](const std::string&) { return "secret"; };
+
+    struct row {
+        const char* name;
+        std::string certificate;
+        std::string key;
+    };
+    const row credentials[] = {
+        {"key, request, certificate", key + request(true) + mine, key + request(true) + mine},
+        {"request, certificate", request(true) + mine, key},
+        {"parameters, key, certificate", parameters + key + mine, parameters + key + mine},
+        {"certificate before the key", mine + key, mine + key},
+        {"a CRL, a public key, something else", list + public_pem(*who().key) + block("SOMETHING ELSE") + mine,
+         block("SOMETHING ELSE") + key},
+        {"a name that begins as the one that is asked for", block("CERTIFICATE PAIR") + mine, key},
+        {"TRUSTED CERTIFICATE", trusted, key},
+        {"TRUSTED CERTIFICATE, and its issuer", trusted + anchor, key},
+        {"lines as Windows ends them", "Bag Attributes\r\n" + mine, key},
+        {"certificate in DER", der, key},
+        {"key in DER", mine, key_in_der},
+        {"key in DER, PKCS#8", mine, pkcs8},
+        {"key in DER, encrypted", mine, encrypted},
+        {"both in DER", der, key_in_der},
+    };
+    for (const row& one : credentials) SECTION(one.name) {
+            const auto certificate = directory.write("cert", one.certificate);
+            const auto its_key = directory.write("key", one.key);
+            const auto loaded = credential::from_files(certificate, its_key, options);
+            CHECK(loaded.subject() == "CN=crawler.example");
+            CHECK(loaded.thumbprint() == credential::from_objects(*who().certificate, *who().key).thumbprint());
+        }
+    const std::string anchor_in_der =
+        written([](BIO* out) { return i2d_X509_bio(out, the_cast().agents_ca.certificate.get()); });
+    const std::pair<const char*, std::string> anchors[] = {
+        {"an anchor beside its key", pem(*the_cast().agents_ca.key) + anchor},
+        {"an anchor beside a request and parameters", request(true) + parameters + anchor},
+        {"an anchor in DER", anchor_in_der}};
+    const auto expected = trust::from_pem(anchor);
+    for (const auto& [name, octets] : anchors) SECTION(name) {
+            CHECK(trust::from_file(directory.write("anchors.pem", octets)).digest() == expected.digest());
+        }
+    const std::pair<const char*, std::string> lists[] = {{"a CRL beside its CA's certificate", anchor + list},
+                                                         {"a CRL in DER", crl_in_der(list)}};
+    for (const auto& [name, octets] : lists) SECTION(name) {
+            CHECK(expected.with_crls_from_file(directory.write("crl", octets)).digest() ==
+                  expected.with_crls(list).digest());
+        }
+    SECTION("a directory") {
+        directory.write("one.der", anchor_in_der);
+        directory.write("list.crl", crl_in_der(list));
+        CHECK(trust::from_directory(directory.path()).digest() == expected.with_crls(list).digest());
+    }
+    SECTION("TRUSTED CERTIFICATE among anchors -> an error: it may be rejected for some uses") {
+        CHECK(said([&] { (void)trust::from_pem(anchor + trusted); }).find("block 2 is a TRUSTED CERTIFICATE") !=
+              std::string::npos);
+    }
+    SECTION("DER, and more after it -> an error") {
+        for (const std::string& octets : {anchor_in_der + anchor_in_der, anchor_in_der + "\n"})
+            CHECK(said([&] { (void)trust::from_pem(octets); }).find("octets after its end") != std::string::npos);
+    }
+    SECTION("two blocks without a line's end between them, or in one line -> an error") {
+        const std::string second = pem(*the_cast().customers_ca.certificate);
+        std::string one_line = second;
+        std::erase(one_line, '\n');
+        for (const std::string& text : {anchor.substr(0, anchor.size() - 1) + second, anchor + one_line,
+                                        one_line + "\n" + anchor, anchor + one_line + one_line})
+            CHECK(said([&] { (void)trust::from_pem(text); }).find("PEM text: ") != std::string::npos);
+    }
+    SECTION("a damaged line is noticed beside blocks that are passed over") {
+        for (const auto* line :
+             {"----BEGIN CERTIFICATE-----", "-----begin certificate-----", "-----BEGIN CERTIFICATE-----x"})
+            CHECK(said([&] {
+                      (void)trust::from_pem(request(true) + anchor + line + anchor.substr(anchor.find('\n')));
+                  }).find("but only 1 can be read") != std::string::npos);
+    }
 }
 
 TEST_CASE("credential / from_files / a key under a cipher that this OpenSSL does not have -> its name, and the cure",
@@ -219,7 +299,14 @@ TEST_CASE("credential / from_files / a key under a cipher that this OpenSSL does
     const auto certificate = directory.write("me.pem", pem(*who().certificate));
     reqauth::credential_options options;
     options.passphrase = [](const std::string&) { return "secret"; };
-    for (const auto* text : {pbes1_with_des, pbes2_with_des, before_pkcs8}) {
+    const auto in_der = [](const char* text) {
+        const owned<BIO> in(BIO_new_mem_buf(text, -1));
+        const std::unique_ptr<X509_SIG, decltype(&X509_SIG_free)> read(
+            PEM_read_bio_PKCS8(in.get(), nullptr, nullptr, nullptr), X509_SIG_free);
+        return written([&](BIO* out) { return i2d_PKCS8_bio(out, read.get()); });
+    };
+    for (const std::string& text : {std::string(pbes1_with_des), std::string(pbes2_with_des), std::string(before_pkcs8),
+                                    in_der(pbes1_with_des), in_der(pbes2_with_des)}) {
         const auto key = directory.write("old.key", text);
         for (const auto& how : {reqauth::credential_options{}, options}) {
             const std::string words = said([&] { (void)credential::from_files(certificate, key, how); });

@@ -37,7 +37,25 @@ struct pem_block {
     }
 };
 
-bool is_certificate(std::string_view name) { return name == PEM_STRING_X509 || name == PEM_STRING_X509_OLD; }
+// By the whole name of a block.
+bool is_certificate(std::string_view name, wanted kinds) {
+    return kinds != wanted::crls && (name == PEM_STRING_X509 || name == PEM_STRING_X509_OLD ||
+                                     (name == PEM_STRING_X509_TRUSTED && kinds == wanted::own_certificates));
+}
+bool is_crl(std::string_view name, wanted kinds) {
+    return name == PEM_STRING_X509_CRL && kinds != wanted::own_certificates;
+}
+
+// A line by its letters and digits alone, in capitals: also one in which a blank, the dashes or the letters have become
+// others on the way.
+std::string letters_of(std::string_view line) {
+    std::string letters;
+    for (const char c : line) {
+        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) letters += c;
+        if (c >= 'a' && c <= 'z') letters += static_cast<char>(c - 'a' + 'A');
+    }
+    return letters;
+}
 
 std::size_t occurrences(std::string_view text, std::string_view word) {
     std::size_t count = 0;
@@ -45,25 +63,31 @@ std::size_t occurrences(std::string_view text, std::string_view word) {
     return count;
 }
 
-// The lines that begin or end a block, by their letters and digits alone, in capitals: also those in which a blank,
-// the dashes or the letters have become others on the way.
-std::string letters_of(std::string_view pem) {
-    std::string letters;
-    for (const char c : pem) {
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')) letters += c;
-        if (c >= 'a' && c <= 'z') letters += static_cast<char>(c - 'a' + 'A');
-    }
-    return letters;
-}
-
-// How many lines begin, or end, a block of the kinds that are wanted.
-std::size_t marked(std::string_view letters, const std::string& begin_or_end, wanted kinds) {
+// How many blocks of the kinds that are wanted a line begins, or ends. One as OpenSSL writes it goes by the whole name, a
+// damaged one by what it has of it.
+std::size_t marks(std::string_view line, const std::string& begin_or_end, wanted kinds) {
+    constexpr std::string_view dashes = "-----";
+    while (line.ends_with(' ') || line.ends_with('\t')) line.remove_suffix(1);
+    const std::string letters = letters_of(line);
+    const bool whole = line.starts_with(dashes) && line.find(dashes, dashes.size()) == line.size() - dashes.size();
+    const auto times = [&](const char* name) {
+        const std::string word = begin_or_end + name;
+        return whole ? std::size_t{letters == word} : occurrences(letters, word);
+    };
     std::size_t count = 0;
     if (kinds != wanted::crls)
-        count += occurrences(letters, begin_or_end + "CERTIFICATE") +
-                 occurrences(letters, begin_or_end + "X509CERTIFICATE") -
-                 occurrences(letters, begin_or_end + "CERTIFICATEREQUEST");
-    if (kinds != wanted::certificates) count += occurrences(letters, begin_or_end + "X509CRL");
+        count += times("CERTIFICATE") + times("X509CERTIFICATE") - (whole ? 0 : times("CERTIFICATEREQUEST"));
+    if (kinds == wanted::own_certificates) count += times("TRUSTEDCERTIFICATE");
+    if (kinds != wanted::own_certificates) count += times("X509CRL");
+    return count;
+}
+
+std::size_t marked(std::string_view pem, const std::string& begin_or_end, wanted kinds) {
+    std::size_t count = 0;
+    for (std::size_t at = 0, end = 0; at < pem.size(); at = end + 1) {
+        end = std::min(pem.find_first_of("\r\n", at), pem.size());
+        count += marks(pem.substr(at, end - at), begin_or_end, kinds);
+    }
     return count;
 }
 
@@ -71,22 +95,22 @@ std::string_view name_of(wanted kinds) { return name_in({"certificate", "CRL", "
 
 std::string_view label_of(wanted kinds) { return kinds == wanted::crls ? PEM_STRING_X509_CRL : PEM_STRING_X509; }
 
-[[noreturn]] void malformed_block(std::string_view name, std::size_t place, const std::string& what) {
-    throw error(errc::malformed, std::string(name) + ": block " + std::to_string(place) + " " + what + drain_errors(),
-                "replace it, nothing of the file was used");
+[[noreturn]] void malformed(const std::string& place, const std::string& what) {
+    throw error(errc::malformed, place + " " + what + drain_errors(), "replace it, nothing of the file was used");
 }
 
-// Reads one block's object into a new one, all of it.
+// Reads one object into a new one, all of it; null: the octets are something else. `place` is where they are.
 template <class Handle, class FromDer>
-Handle object_in(const pem_block& block, Handle object, FromDer from_der, std::string_view name, std::size_t place) {
-    if (object == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
+Handle object_in(std::string_view octets, Handle object, FromDer from_der, const std::string& place) {
+    if (object == nullptr) throw error(errc::openssl, place + ": out of memory" + drain_errors());
     auto* into = object.get();
-    const unsigned char* der = block.data;
-    if (from_der(&into, &der, block.size) == nullptr) {
+    const auto* der = reinterpret_cast<const unsigned char*>(octets.data());
+    if (from_der(&into, &der, static_cast<long>(octets.size())) == nullptr) {
         (void)object.release(); // it was freed
-        malformed_block(name, place, std::string("is not what its line says, ") + block.name);
+        return nullptr;
     }
-    if (der != block.data + block.size) malformed_block(name, place, "has octets after its end");
+    if (der != reinterpret_cast<const unsigned char*>(octets.data()) + octets.size())
+        malformed(place, "has octets after its end");
     return object;
 }
 
@@ -119,46 +143,56 @@ void not_there(errc code, std::string_view octets, std::string_view name, std::s
                 what.cure_for(label));
 }
 
-pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
-                       const openssl_scope& scope) {
+pem_objects objects_in(std::string_view octets, std::string_view name, wanted kinds, const openssl_scope& scope) {
     ERR_clear_error();
-    if (pem.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+    if (octets.size() > static_cast<std::size_t>(std::numeric_limits<int>::max()))
         throw error(errc::malformed, std::string(name) + ": has 2 GiB or more, which OpenSSL does not read",
                     "give less");
-    const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    if (in == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
-
     pem_objects found;
-    for (std::size_t place = 1;; ++place) {
+    const auto add_certificate = [&](std::string_view der, const std::string& place, bool with_uses) {
+        auto one = object_in(der, x509_handle(X509_new_ex(scope.libctx, scope.properties)),
+                             with_uses ? d2i_X509_AUX : d2i_X509, place);
+        return one != nullptr && (found.certificates.push_back(std::move(one)), true);
+    };
+    const auto add_crl = [&](std::string_view der, const std::string& place) {
+        auto one = object_in(der, crl_handle(X509_CRL_new_ex(scope.libctx, scope.properties)), d2i_X509_CRL, place);
+        return one != nullptr && (found.crls.push_back(std::move(one)), true);
+    };
+    if (octets.starts_with('\x30') && !is_pem(octets)) {
+        const std::string place = std::string(name) + ": the DER";
+        const bool taken = (kinds != wanted::crls && add_certificate(octets, place, false)) ||
+                           (kinds != wanted::own_certificates && add_crl(octets, place));
+        ERR_clear_error();
+        if (taken) return found;
+    }
+    const bio_handle in(BIO_new_mem_buf(octets.data(), static_cast<int>(octets.size())));
+    if (in == nullptr) throw error(errc::openssl, std::string(name) + ": out of memory" + drain_errors());
+    for (std::size_t number = 1;; ++number) {
+        const std::string place = std::string(name) + ": block " + std::to_string(number);
         pem_block block;
         if (PEM_read_bio(in.get(), &block.name, &block.header, &block.data, &block.size) != 1) {
             const unsigned long code = ERR_peek_last_error();
             if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE)
-                malformed_block(name, place, "is broken or cut short");
+                malformed(place, "is broken or cut short");
             ERR_clear_error();
             break;
         }
         const std::string_view type = block.name;
-        if (is_certificate(type) && kinds != wanted::crls) {
-            x509_handle made(X509_new_ex(scope.libctx, scope.properties));
-            found.certificates.push_back(object_in(block, std::move(made), d2i_X509, name, place));
-        } else if (type == PEM_STRING_X509_CRL && kinds != wanted::certificates) {
-            crl_handle made(X509_CRL_new_ex(scope.libctx, scope.properties));
-            found.crls.push_back(object_in(block, std::move(made), d2i_X509_CRL, name, place));
-        } else if (others == other_blocks::refuse) {
-            const nature what = block_in_words(type);
-            throw error(errc::malformed,
-                        std::string(name) + ": block " + std::to_string(place) + " is " + what.words + ", no " +
-                            std::string(name_of(kinds)),
-                        place == 1 ? what.cure_for(label_of(kinds)) : "take it out of the file");
-        }
+        const std::string_view der(reinterpret_cast<const char*>(block.data), static_cast<std::size_t>(block.size));
+        const bool taken = is_certificate(type, kinds) ? add_certificate(der, place, type == PEM_STRING_X509_TRUSTED)
+                           : is_crl(type, kinds)       ? add_crl(der, place)
+                                                       : true;
+        if (!taken) malformed(place, std::string("is not what its line says, ") + block.name);
+        if (type == PEM_STRING_X509_TRUSTED && kinds == wanted::certificates_and_crls)
+            // OpenSSL's tools honour the uses and rejections that it carries.
+            throw error(errc::malformed, place + " is a TRUSTED CERTIFICATE, which may be for some uses only",
+                        "make a plain one of it: openssl x509 -in FILE -out NEW");
     }
     // A damaged BEGIN or END line turns a block into text: notice it, so that nothing gets lost.
     const std::size_t read = found.certificates.size() + found.crls.size();
-    const std::string letters = letters_of(pem);
-    const std::size_t lines = std::max(marked(letters, "BEGIN", kinds), marked(letters, "END", kinds));
-    if (read == 0 && (lines == 0 || !what_is(pem).cure.empty()))
-        not_there(errc::holds_nothing, pem, name, name_of(kinds), label_of(kinds));
+    const std::size_t lines = std::max(marked(octets, "BEGIN", kinds), marked(octets, "END", kinds));
+    if (read == 0 && (lines == 0 || !what_is(octets).cure.empty()))
+        not_there(errc::holds_nothing, octets, name, name_of(kinds), label_of(kinds));
     if (lines != read)
         throw error(errc::malformed,
                     std::string(name) + ": " + std::to_string(lines) +
@@ -166,11 +200,6 @@ pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds
                         std::string(name_of(kinds)) + ", but only " + std::to_string(read) + " can be read",
                     "mend those lines: nothing stands before or after their five dashes");
     return found;
-}
-
-std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
-                                         const openssl_scope& scope) {
-    return objects_in(pem, name, wanted::certificates, others, scope).certificates;
 }
 
 std::array<std::uint8_t, 32> sha256(const X509& certificate) {

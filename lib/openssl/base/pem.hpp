@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// PEM text to certificates and CRLs, all of them or an error.
+// Files to certificates and CRLs, all of them or an error.
 
 #include "fence.hpp"
 #include "handle.hpp"
@@ -27,29 +27,30 @@ namespace reqauth::detail {
 /// crl_handle owns a CRL.
 using crl_handle = std::unique_ptr<X509_CRL, freed_by<X509_CRL_free>>;
 
-/// pem_objects are what a PEM text holds, in its order.
+/// pem_objects are what a file holds, in its order.
 struct pem_objects {
     std::vector<x509_handle> certificates;
     std::vector<crl_handle> crls;
 };
 
-/// wanted is what a PEM text is to hold, and other_blocks what to do with blocks of another kind.
-enum class wanted { certificates, crls, certificates_and_crls };
-enum class other_blocks { skip, refuse };
+/// wanted is what a file is to hold. Of own certificates a TRUSTED CERTIFICATE is one, too: its uses are for verifying.
+enum class wanted { own_certificates, crls, certificates_and_crls };
 
-/// objects_in reads every object of `pem` that is wanted. Throws error{malformed} naming `name` and the block's
-/// place if one is broken or there is none: never a part.
-[[nodiscard]] pem_objects objects_in(std::string_view pem, std::string_view name, wanted kinds, other_blocks others,
+/// objects_in reads every object that is wanted, of PEM, or the one that is there in DER. PEM of other names is passed over,
+/// as OpenSSL does. Throws error{malformed} naming `name` and the block's place if one is broken, or is a TRUSTED CERTIFICATE
+/// among anchors, error{holds_nothing} if there is none: never a part.
+[[nodiscard]] pem_objects objects_in(std::string_view octets, std::string_view name, wanted kinds,
                                      const openssl_scope& scope);
+
+/// is_pem says whether there is a block of PEM.
+[[nodiscard]] inline bool is_pem(std::string_view octets) {
+    return octets.find("-----BEGIN ") != std::string_view::npos;
+}
 
 /// not_there throws an error: the octets of `name` are none of what is wanted, which stands under the PEM label `label`, but
 /// something else.
 [[noreturn]] void not_there(errc code, std::string_view octets, std::string_view name, std::string_view wanted,
                             std::string_view label);
-
-/// certificates_in reads the certificates alone.
-[[nodiscard]] std::vector<x509_handle> certificates_in(std::string_view pem, std::string_view name, other_blocks others,
-                                                       const openssl_scope& scope);
 
 /// sha256 is SHA-256 over a certificate's or CRL's DER. Throws error{openssl}.
 [[nodiscard]] std::array<std::uint8_t, 32> sha256(const X509& certificate);

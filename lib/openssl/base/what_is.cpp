@@ -108,6 +108,13 @@ bool is_web_page(std::string_view octets) {
     return start.find("<html") != std::string::npos || start.find("<!doctype") != std::string::npos;
 }
 
+// "a private key" for EC PRIVATE KEY.
+nature block_in_words(std::string_view label) {
+    for (const row& one : blocks)
+        if (label.find(one.sign) != std::string_view::npos) return {std::string(one.words), one.cure, one.gives};
+    return {std::string(label), {}};
+}
+
 } // namespace
 
 std::string nature::cure_for(std::string_view label) const {
@@ -115,12 +122,6 @@ std::string nature::cure_for(std::string_view label) const {
     if (helps) return std::string(cure);
     return "give PEM with BEGIN " + std::string(label) +
            (cure.empty() && gives == other_pem ? ": did two files change places?" : "");
-}
-
-nature block_in_words(std::string_view label) {
-    for (const row& one : blocks)
-        if (label.find(one.sign) != std::string_view::npos) return {std::string(one.words), one.cure, one.gives};
-    return {std::string(label), {}};
 }
 
 nature what_is(std::string_view octets) {

@@ -21,7 +21,4 @@ struct nature {
 /// what_is looks at the octets of a file that should hold PEM. Leaves OpenSSL's error queue as it is.
 [[nodiscard]] nature what_is(std::string_view octets);
 
-/// block_in_words is what the label of a PEM block stands for: "a private key" for EC PRIVATE KEY.
-[[nodiscard]] nature block_in_words(std::string_view label);
-
 } // namespace reqauth::detail

@@ -9,6 +9,7 @@
 #include <reqauth/error.hpp>
 
 #include <openssl/core_names.h>
+#include <openssl/decoder.h>
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 #include <openssl/store.h>
@@ -91,13 +92,15 @@ std::string without_pin(std::string uri) {
     throw error(errc::malformed, file + ": the private key cannot be read" + drain_errors(), "replace it");
 }
 
-/// cipher_of is what a private key in PEM is encrypted with; empty where it is not.
-std::string cipher_of(std::string_view pem) {
-    if (const auto at = pem.find("DEK-Info: "); at != std::string_view::npos) // as before PKCS#8
-        return std::string(pem.substr(at + 10, pem.find(',', at) - at - 10));
-    const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+/// cipher_of is what a private key is encrypted with; empty where it is not.
+std::string cipher_of(std::string_view octets) {
+    if (const auto at = octets.find("DEK-Info: "); at != std::string_view::npos) // as before PKCS#8
+        return std::string(octets.substr(at + 10, octets.find(',', at) - at - 10));
+    const bio_handle in(BIO_new_mem_buf(octets.data(), static_cast<int>(octets.size())));
     const std::unique_ptr<X509_SIG, freed_by<X509_SIG_free>> key(
-        in != nullptr ? PEM_read_bio_PKCS8(in.get(), nullptr, nullptr, nullptr) : nullptr);
+        in == nullptr    ? nullptr
+        : is_pem(octets) ? PEM_read_bio_PKCS8(in.get(), nullptr, nullptr, nullptr)
+                         : d2i_PKCS8_bio(in.get(), nullptr));
     if (key == nullptr) return {};
     const X509_ALGOR* how = nullptr;
     X509_SIG_get0(key.get(), &how, nullptr);
@@ -130,6 +133,16 @@ void check_cipher(std::string_view pem, const std::string& file, const openssl_s
                 "-aes256 one that is encrypted");
 }
 
+pkey_handle key_in_der(BIO* in, passphrase_request& request) {
+    EVP_PKEY* key = nullptr;
+    const openssl_scope& scope = request.options.scope;
+    const std::unique_ptr<OSSL_DECODER_CTX, freed_by<OSSL_DECODER_CTX_free>> decoder(
+        OSSL_DECODER_CTX_new_for_pkey(&key, "DER", nullptr, nullptr, EVP_PKEY_KEYPAIR, scope.libctx, scope.properties));
+    if (decoder != nullptr && OSSL_DECODER_CTX_set_pem_password_cb(decoder.get(), give_passphrase, &request) == 1)
+        OSSL_DECODER_from_bio(decoder.get(), in);
+    return pkey_handle(key);
+}
+
 pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
     std::string pem = read_file(file);
     const std::string name = file.string();
@@ -140,9 +153,12 @@ pkey_handle key_from_file(const std::filesystem::path& file, const credential_op
     passphrase_request request{options, name};
     check_cipher(pem, name, options.scope);
     const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-    pkey_handle key(in == nullptr ? nullptr
-                                  : PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request,
-                                                               options.scope.libctx, options.scope.properties));
+    pkey_handle key;
+    if (in != nullptr && is_pem(pem))
+        key.reset(PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request, options.scope.libctx,
+                                             options.scope.properties));
+    else if (in != nullptr)
+        key = key_in_der(in.get(), request);
     if (key != nullptr) return key;
     if (!request.asked) not_a_key(pem, name);
     key_failed(request, false);
@@ -360,7 +376,8 @@ std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& f
                                                   const std::string& key_place, bool by_uri,
                                                   const credential_options& options) {
     const std::string key_name = by_uri ? without_pin(key_place) : key_place;
-    auto certificates = certificates_in(read_file(file), file.string(), other_blocks::skip, options.scope);
+    auto certificates =
+        objects_in(read_file(file), file.string(), wanted::own_certificates, options.scope).certificates;
     std::vector<X509*> chain;
     for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
     auto loaded = fit(std::move(certificates.front()), chain, std::move(key), file.string(), key_name, options);

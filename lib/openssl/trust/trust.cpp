@@ -201,7 +201,7 @@ std::shared_ptr<const trust_store> finished(collected all, std::string_view name
 }
 
 bool is_read(const std::filesystem::path& file) {
-    constexpr std::array<std::string_view, 4> endings = {".pem", ".crt", ".cer", ".crl"};
+    constexpr std::array<std::string_view, 5> endings = {".pem", ".crt", ".cer", ".crl", ".der"};
     return std::ranges::find(endings, file.extension().string()) != endings.end();
 }
 
@@ -404,19 +404,19 @@ trust trust::from_directory(const std::filesystem::path& directory, openssl_scop
     const auto files = files_in(directory);
     if (files.empty())
         throw error(errc::holds_nothing,
-                    directory.string() + ": holds no file whose name ends in .pem, .crt, .cer or .crl",
-                    "give a directory of PEM files");
+                    directory.string() + ": holds no file whose name ends in .pem, .crt, .cer, .crl or .der",
+                    "give a directory of such files");
     collected all;
     for (const auto& file : files) {
         const std::string name = file.string();
-        add(all, objects_in(read_file(file), name, wanted::certificates_and_crls, other_blocks::refuse, scope), name);
+        add(all, objects_in(read_file(file), name, wanted::certificates_and_crls, scope), name);
     }
     return trust(finished(std::move(all), directory.string()));
 }
 
 trust trust::from_pem(std::string_view pem, std::string_view name, openssl_scope scope) {
     collected all;
-    add(all, objects_in(pem, name, wanted::certificates_and_crls, other_blocks::refuse, scope), name);
+    add(all, objects_in(pem, name, wanted::certificates_and_crls, scope), name);
     return trust(finished(std::move(all), name));
 }
 
@@ -453,7 +453,7 @@ trust trust::from_store(X509_STORE& store) {
 
 trust trust::with_crls(std::string_view pem, std::string_view name, openssl_scope scope) const {
     trust_store more = *store_;
-    auto found = objects_in(pem, name, wanted::crls, other_blocks::refuse, scope);
+    auto found = objects_in(pem, name, wanted::crls, scope);
     std::size_t number = 0;
     for (crl_handle& crl : found.crls) {
         check_signer(more, *crl, name, ++number);
