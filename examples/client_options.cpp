@@ -85,7 +85,10 @@ std::variant<client_options, int> read_client_options(int argc, char** argv) {
     if (const auto status = parse(app, argc, argv)) return *status;
 
     chosen.connect = read_endpoint("--connect", connect);
-    if (chosen.server_name.empty()) chosen.server_name = chosen.connect.host;
+    chosen.server_name =
+        chosen.server_name.empty() ? chosen.connect.host : ascii_host("--servername", chosen.server_name);
+    // DNS knows a name with a dot at its end. TLS has it without (RFC 6066, section 3).
+    if (chosen.server_name.ends_with('.')) chosen.server_name.pop_back();
     for (const std::string& path : chosen.get)
         if (!is_path(path)) throw usage_error("--get " + path + " is not a path: it begins with / and has no spaces");
     if (std::ranges::find(chosen.flags, chosen.flag) != chosen.flags.end())

@@ -3,8 +3,12 @@
 
 #include "command_line.hpp"
 
-#include <arpa/inet.h>
+#include "printable.hpp"
 
+#include <arpa/inet.h>
+#include <idn2.h>
+
+#include <algorithm>
 #include <charconv>
 
 endpoint read_endpoint(const std::string& option, std::string_view text) {
@@ -30,7 +34,20 @@ endpoint read_endpoint(const std::string& option, std::string_view text) {
     else if (host.find(':') != host.npos)
         throw wrong("has no port, and an IPv6 address stands in brackets: write [" + std::string(text) + "]:PORT");
     if (host.empty()) throw wrong("has no host: write HOST:" + std::string(port));
-    return endpoint{std::string(host), std::to_string(number)};
+    return endpoint{ascii_host(option, std::string(host)), std::to_string(number)};
+}
+
+std::string ascii_host(const std::string& option, const std::string& host) {
+    if (std::ranges::all_of(host, [](unsigned char each) { return each < 0x80; })) return host;
+    char* found = nullptr;
+    const int status = idn2_lookup_u8(reinterpret_cast<const unsigned char*>(host.c_str()),
+                                      reinterpret_cast<unsigned char**>(&found), IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    if (status != IDN2_OK)
+        throw usage_error(option + " " + printable(host) + " is no name of a host: " + idn2_strerror(status) +
+                          "; write it in UTF-8, or as xn--...");
+    const std::string name = found;
+    idn2_free(found);
+    return name;
 }
 
 std::string to_string(const endpoint& where) {

@@ -13,6 +13,10 @@ struct endpoint {
 /// read_endpoint reads what `option` says. Throws usage_error.
 endpoint read_endpoint(const std::string& option, std::string_view text);
 
+/// ascii_host is a host's name as DNS and TLS have it: bücher.example is xn--bcher-kva.example. Throws usage_error naming
+/// `option`.
+std::string ascii_host(const std::string& option, const std::string& host);
+
 /// to_string puts the brackets back around an IPv6 address.
 std::string to_string(const endpoint& where);
 

@@ -47,7 +47,9 @@ void ask_everybody(SSL_CTX& context, const std::string& customers_auth, const st
         throw usage_error("--customers-ca " + customers_ca +
                           ": is a pipe, and this is read more than once; give a file");
     load_anchors(*SSL_CTX_get_cert_store(&context), {"--customers-ca", customers_ca});
-    SSL_CTX_set_client_CA_list(&context, SSL_load_client_CA_file(customers_ca.c_str()));
+    STACK_OF(X509)* all = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(&context));
+    for (int i = 0; i < sk_X509_num(all); ++i) SSL_CTX_add_client_CA(&context, sk_X509_value(all, i));
+    sk_X509_pop_free(all, X509_free);
 }
 
 /// server_name_in is the name of a ClientHello that OpenSSL has not looked into yet; empty where there is none, or

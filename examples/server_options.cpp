@@ -67,7 +67,7 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
         const auto equals = each.find('=');
         if (equals == 0 || equals == std::string::npos || equals + 1 == each.size())
             throw usage_error("--vhost " + each + " is not NAME=DIR");
-        chosen.vhosts.push_back({each.substr(0, equals), each.substr(equals + 1)});
+        chosen.vhosts.push_back({ascii_host("--vhost", each.substr(0, equals)), each.substr(equals + 1)});
     }
     return chosen;
 }

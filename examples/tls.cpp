@@ -26,14 +26,15 @@ namespace {
 // OpenSSL's default opens the terminal.
 int refuse_passphrase(char*, int, int, void*) { return -1; }
 
+bool is_pipe(const std::filesystem::path& file) { return std::filesystem::is_fifo(file); }
+
 /// explain throws usage_error with what the library says of files that OpenSSL has refused, or else with OpenSSL's words.
 /// What can be read only once is not read again.
 template <class Load>
 [[noreturn]] void explain(std::initializer_list<std::pair<std::string, std::string>> files, Load load) {
     const std::string words = openssl_error();
-    const auto is_pipe = [](const auto& each) { return std::filesystem::is_fifo(each.second); };
     try {
-        if (std::ranges::none_of(files, is_pipe)) load();
+        if (std::ranges::none_of(files, [](const auto& each) { return is_pipe(each.second); })) load();
     } catch (const reqauth::error& error) {
         throw usage_error(reqauth_settings::in_words(error, files));
     }
@@ -67,8 +68,12 @@ void use_certificate(SSL_CTX& context, const named_file& certificate, const name
     require_readable(key);
     SSL_CTX_set_default_passwd_cb(&context, refuse_passphrase);
     ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(&context, certificate.file.c_str()) == 1 &&
-        SSL_CTX_use_PrivateKey_file(&context, key.file.c_str(), SSL_FILETYPE_PEM) == 1)
+    const char* leaf = certificate.file.c_str();
+    const char* secret = key.file.c_str();
+    if ((SSL_CTX_use_certificate_chain_file(&context, leaf) == 1 ||
+         (!is_pipe(leaf) && SSL_CTX_use_certificate_file(&context, leaf, SSL_FILETYPE_ASN1) == 1)) &&
+        (SSL_CTX_use_PrivateKey_file(&context, secret, SSL_FILETYPE_PEM) == 1 ||
+         (!is_pipe(secret) && SSL_CTX_use_PrivateKey_file(&context, secret, SSL_FILETYPE_ASN1) == 1)))
         return;
     explain({{certificate.option, certificate.file}, {key.option, key.file}}, [&] {
         reqauth::credential_options how;
@@ -85,6 +90,11 @@ void load_anchors(X509_STORE& store, const named_file& anchors) {
         const int count = sk_X509_num(all);
         sk_X509_pop_free(all, X509_free);
         if (count > 0) return; // there may be CRLs alone
+    }
+    if (!is_pipe(anchors.file)) {
+        const std::unique_ptr<BIO, free_with<BIO_free_all>> in(BIO_new_file(anchors.file.c_str(), "rb"));
+        const std::unique_ptr<X509, free_with<X509_free>> one(in ? d2i_X509_bio(in.get(), nullptr) : nullptr);
+        if (one && X509_STORE_add_cert(&store, one.get()) == 1) return;
     }
     explain({{anchors.option, anchors.file}}, [&] { (void)reqauth::trust::from_file(anchors.file); });
 }

@@ -2,6 +2,7 @@
 #include "crawl_options.hpp"
 
 #include "command_line.hpp"
+#include "endpoint.hpp"
 #include "printable.hpp"
 #include "tls.hpp"
 
@@ -32,7 +33,7 @@ page read_page(const std::string& text, const std::string& where) {
         part_of(*url, CURLUPART_SCHEME) != "https" || part_of(*url, CURLUPART_HOST).empty())
         throw usage_error(where + printable(text) + " is not an https:// URL" +
                           (text.find("://") == text.npos ? ": write https://" + printable(text) : ""));
-    std::string host = part_of(*url, CURLUPART_HOST);
+    std::string host = ascii_host(where + "the host", part_of(*url, CURLUPART_HOST));
     std::ranges::transform(host, host.begin(),
                            [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     const std::string port = part_of(*url, CURLUPART_PORT);
@@ -49,6 +50,8 @@ void read_list(const std::string& file, std::vector<page>& pages) {
     std::istream& in = file == "-" ? std::cin : opened;
     std::string line;
     for (unsigned number = 1; std::getline(in, line); ++number) {
+        constexpr std::string_view mark = "\xef\xbb\xbf"; // of byte order, as Windows writes it before UTF-8
+        if (number == 1 && line.starts_with(mark)) line.erase(0, mark.size());
         const auto first = line.find_first_not_of(" \t\r");
         if (first == std::string::npos || line[first] == '#') continue;
         line = line.substr(first, line.find_last_not_of(" \t\r") + 1 - first);

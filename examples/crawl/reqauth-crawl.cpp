@@ -11,6 +11,7 @@
 
 #include <reqauth/error.hpp>
 
+#include <clocale>
 #include <csignal>
 
 namespace {
@@ -85,6 +86,7 @@ int run(const crawl_options& options) {
 } // namespace
 
 int main(int argc, char** argv) {
+    std::setlocale(LC_CTYPE, "C.UTF-8"); // in which libcurl reads the names of hosts
     try {
         curl_global_init(CURL_GLOBAL_DEFAULT);
         const auto read = read_crawl_options(argc, argv);

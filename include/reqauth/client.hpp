@@ -4,6 +4,7 @@
 #include <reqauth/error.hpp>
 #include <reqauth/export.hpp>
 #include <reqauth/flags.hpp>
+#include <reqauth/trust.hpp>
 
 #include <array>
 #include <chrono>
@@ -54,6 +55,10 @@ public:
     /// Throws error: unreadable, malformed, holds_nothing, passphrase, key_unusable, provider, outside_validity.
     [[nodiscard]] static credential from_files(const std::filesystem::path& certificate,
                                                const std::filesystem::path& key,
+                                               const credential_options& options = {});
+
+    /// from_texts takes the octets of such files.
+    [[nodiscard]] static credential from_texts(const named_text& certificate, const named_text& key,
                                                const credential_options& options = {});
 
     /// from_uri takes the private key from a provider, by a URI that OSSL_STORE understands

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -36,6 +38,12 @@ enum class purpose {
 /// to_string gives the enumerator's name.
 [[nodiscard]] REQAUTH_EXPORT std::string_view to_string(purpose what) noexcept;
 
+/// named_text is a file's octets, and what messages call it.
+struct named_text {
+    std::string name;
+    std::string text;
+};
+
 /// trust is a set of trust anchors with all that decides about a chain that ends in one: the certificates
 /// under which one outcome's clients are verified, revocation lists, pins and verify parameters, and nothing
 /// else. The system's roots are never in it, whatever is missing (SEC-2).
@@ -62,6 +70,9 @@ public:
     /// from_pem reads the same as from_file from memory; `name` stands for the file in errors.
     [[nodiscard]] static trust from_pem(std::string_view pem, std::string_view name = "PEM text",
                                         openssl_scope scope = {});
+
+    /// from_texts takes the octets of several files as from_file does.
+    [[nodiscard]] static trust from_texts(std::span<const named_text> files, openssl_scope scope = {});
 
     /// from_store copies the certificates and CRLs that `store` holds now. Later changes of it change nothing here.
     /// CRLs are used as with_crls has it, whatever the store's flags. Depth, time, PARTIAL_CHAIN and CRL_CHECK_ALL are

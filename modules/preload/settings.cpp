@@ -4,8 +4,7 @@
 #include <reqauth/error.hpp>
 
 #include <nlohmann/json.hpp>
-#include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/crypto.h>
 
 #include <algorithm>
 #include <cctype>
@@ -14,7 +13,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
 #include <stdexcept>
 
 template <> inline constexpr auto reqauth::detail::description<settings> =
@@ -62,6 +60,8 @@ bool is_uri(const std::string& key) {
 
 namespace {
 
+using reqauth::named_text;
+
 named_text read(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
     std::string text(std::istreambuf_iterator<char>(in), {});
@@ -71,49 +71,15 @@ named_text read(const std::filesystem::path& file) {
 }
 
 // The files that trust::from_directory reads, in its order.
-named_text read_directory(const std::filesystem::path& directory) {
+std::vector<named_text> read_directory(const std::filesystem::path& directory) {
     std::vector<std::filesystem::path> files;
     for (const auto& entry : std::filesystem::directory_iterator(directory))
         for (const char* ending : {".pem", ".crt", ".cer", ".crl", ".der"})
             if (entry.path().extension() == ending && !entry.is_directory()) files.push_back(entry.path());
     std::ranges::sort(files);
-    named_text all{directory.string(), {}};
-    for (const auto& file : files) all.text += read(file).text + "\n";
+    std::vector<named_text> all;
+    for (const auto& file : files) all.push_back(read(file));
     return all;
-}
-
-template <auto Free> struct freed {
-    template <class Object> void operator()(Object* object) const noexcept { Free(object); }
-};
-
-reqauth::credential credential_of(pinned& files, const reqauth::credential_options& how) {
-    const auto fail = [](const named_text& file, const char* what) {
-        throw reqauth::error(reqauth::errc::malformed, file.name + ": " + what, "did it change meanwhile?");
-    };
-    const auto opened = [](std::string_view text) {
-        return std::unique_ptr<BIO, freed<BIO_free>>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-    };
-    const auto nobody = [](char*, int, int, void*) { return -1; };
-    const auto in = opened(files.certificate.text);
-    std::vector<std::unique_ptr<X509, freed<X509_free>>> certificates;
-    while (in != nullptr) {
-        certificates.emplace_back(PEM_read_bio_X509(in.get(), nullptr, nobody, nullptr));
-        if (certificates.back() == nullptr) break;
-    }
-    if (certificates.size() < 2) fail(files.certificate, "there is no certificate in it");
-    certificates.pop_back();
-    // Behind a certificate OpenSSL finds the key, but gives it to no provider.
-    const std::string_view all = files.key.text;
-    const auto begins = all.rfind("-----BEGIN ", all.find("PRIVATE KEY-----"));
-    const auto key_in = opened(all.substr(begins != std::string_view::npos ? begins : 0));
-    const std::unique_ptr<EVP_PKEY, freed<EVP_PKEY_free>> key(
-        key_in != nullptr ? PEM_read_bio_PrivateKey(key_in.get(), nullptr, nobody, nullptr) : nullptr);
-    OPENSSL_cleanse(files.key.text.data(), files.key.text.size());
-    ERR_clear_error();
-    if (key == nullptr) fail(files.key, "the private key cannot be read");
-    std::vector<X509*> chain;
-    for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
-    return reqauth::credential::from_objects(*certificates.front(), *key, chain, how);
 }
 
 reqauth::credential_options credential_options_of(const settings& all) {
@@ -141,8 +107,8 @@ reqauth::client_policy client_policy_of(const settings& all, reqauth::credential
 pinned pin(const settings& all) {
     pinned files;
     if (all.server) {
-        files.agents =
-            std::filesystem::is_directory(all.of.agents) ? read_directory(all.of.agents) : read(all.of.agents);
+        files.agents = std::filesystem::is_directory(all.of.agents) ? read_directory(all.of.agents)
+                                                                    : std::vector{read(all.of.agents)};
         if (!all.of.crl.empty()) files.crl = read(all.of.crl);
     } else if (!is_uri(all.key)) {
         files.certificate = read(all.certificate);
@@ -159,7 +125,12 @@ reqauth::client_policy client_policy_of(const settings& all) {
 
 reqauth::client_policy client_policy_of(const settings& all, pinned& files) {
     if (files.key.name.empty()) return client_policy_of(all); // a provider's
-    return client_policy_of(all, credential_of(files, credential_options_of(all)));
+    struct cleansed {
+        std::string& text;
+        ~cleansed() { OPENSSL_cleanse(text.data(), text.size()); }
+    } const at_the_end{files.key.text};
+    return client_policy_of(all,
+                            reqauth::credential::from_texts(files.certificate, files.key, credential_options_of(all)));
 }
 
 reqauth::server_options server_options_of(const settings& all) {
@@ -172,7 +143,7 @@ reqauth::server_options server_options_of(const settings& all) {
 reqauth::server_policy server_policy_of(const settings& all) { return policy_of(all.of, load(all.of)); }
 
 reqauth::server_policy server_policy_of(const settings& all, const pinned& files) {
-    auto agents = reqauth::trust::from_pem(files.agents.text, files.agents.name);
+    auto agents = reqauth::trust::from_texts(files.agents);
     if (!all.of.crl.empty()) agents = agents.with_crls(files.crl.text, files.crl.name);
     return policy_of(all.of, agents);
 }

@@ -36,18 +36,12 @@ settings read_settings(const std::string& text);
 /// is_uri tells "pkcs11:object=me" from a file.
 bool is_uri(const std::string& key);
 
-/// named_text is a file's octets, and what it is called.
-struct named_text {
-    std::string name;
-    std::string text;
-};
-
 /// pinned is what the files had in them when the program had not run yet. The key is not kept once it was read.
 struct pinned {
-    named_text certificate;
-    named_text key; ///< empty where it is a provider's
-    named_text agents;
-    named_text crl;
+    reqauth::named_text certificate;
+    reqauth::named_text key; ///< empty where it is a provider's
+    std::vector<reqauth::named_text> agents;
+    reqauth::named_text crl;
 };
 
 /// pin reads the files. Throws std::exception, naming the file.

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Listener, Server, built, home, in_front_of, leaf, make_pki, octets_of, openssl, own, path,
+from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Listener, Server, built, client, home, in_front_of, leaf, make_pki, octets_of, openssl, own, path,
                      revocation_list, run, write)
 
 CRAWL, EXEC = built('examples/reqauth-crawl'), built('modules/preload/reqauth-exec')
@@ -57,7 +57,7 @@ def files():
     leaf('expired', '/CN=expired.example', 'agents', 'DNS:expired.example', dates=EXPIRED)
     for name in ('empty-directory', 'host'):
         os.makedirs(path(name), exist_ok=True)
-    write('host/cert.pem', octets_of('certificate.der'))
+    write('host/cert.pem', octets_of('noise.pem'))
     write('host/key.pem', octets_of('server.key'))
 
 
@@ -91,12 +91,10 @@ KINDS = [
     ('pgp.asc', 'certificate key CA CRL', 'of PGP', 'give a certificate and its key'),
     ('crawler.csr', 'certificate key CA CRL', 'a certificate request', 'have a CA issue'),
     ('public.pem', 'certificate key CA CRL', 'a public key', 'give PEM with BEGIN'),
-    ('certificate.der', 'certificate CA', 'a certificate in DER', 'openssl x509 -inform DER'),
     ('certificate.der', 'key CRL', 'a certificate in DER', 'give PEM with BEGIN'),
-    ('key.der', 'key', 'a private key in DER', 'openssl pkey -inform DER'),
     ('key.der', 'certificate CA CRL', 'a private key in DER', 'give PEM with BEGIN'),
-    ('crl.der', 'CRL', 'a CRL in DER', 'openssl crl -inform DER'),
-    ('crl.der', 'certificate key CA', 'a CRL in DER', 'give PEM with BEGIN'),
+    ('crl.der', 'certificate key', 'a CRL in DER', 'give PEM with BEGIN'),
+    ('crl.der', 'CA', 'no certificate', 'give'),
     ('both.p12', 'certificate key CA', 'PKCS#12', 'openssl pkcs12'),
     ('both.p12', 'CRL', 'PKCS#12', 'give PEM with BEGIN X509 CRL'),
     ('all.p7b', 'certificate CA', 'PKCS#7', 'openssl pkcs7 -print_certs'),
@@ -115,7 +113,7 @@ BY_FILE = [(command, option, status, file, words) for command, option, wants, st
            for file, where, *words in KINDS if wants in where.split()]
 BY_FILE += [(command, option, status, 'empty-directory', ['Is a directory', 'name a file in it'])
             for command, option, wants, status in OPTIONS if option != '--agents-ca']
-BY_FILE += [(command, option, status, 'empty-directory', ['.pem, .crt, .cer or .crl'])
+BY_FILE += [(command, option, status, 'empty-directory', ['.pem, .crt, .cer, .crl or .der'])
             for command, option, wants, status in OPTIONS if option == '--agents-ca']
 
 
@@ -160,7 +158,7 @@ USAGES = [  # the command, its exit status, and words of the line
     ([*SERVE, '--threads', '0'], 2, '--threads', '1'),
     ([*SERVE, '--vhost', 'x'], 2, '--vhost x', 'NAME=DIR'),
     ([*SERVE, '--vhost', f'a.example={path("empty-directory")}'], 2, '--vhost a.example', 'empty-directory/cert.pem', 'No such file'),
-    ([*SERVE, '--vhost', f'a.example={path("host")}'], 2, '--vhost a.example', 'host/cert.pem', 'a certificate in DER'),
+    ([*SERVE, '--vhost', f'a.example={path("host")}'], 2, '--vhost a.example', 'host/cert.pem', 'text without PEM'),
     ([*SERVE, '--ticket-key', path('short.keys')], 2, '--ticket-key', '48 octets', 'openssl rand'),
     ([CLIENT, '--conect', 'localhost:1'], 2, '--conect is not expected', '--help'),
     ([CLIENT, '--connect'], 2, '--connect has no value', '--help'),
@@ -341,6 +339,87 @@ def test_pipes(files, with_crl):
     assert ran.returncode == 0, ran.stderr
     assert server.line()['certificate'] == 'verified'
     server.end(how=None)
+
+
+# Files as people have them: each command with what it takes, made of `name`, in another form.
+
+FORMS = {
+    'DER': {'certificate': 'crawler.der', 'key': 'crawler-key.der', 'CA': 'agents.der', 'CRL': 'crl.der'},
+    'blocks of other names beside it': {'certificate': 'crowd.pem', 'key': 'crowd.pem', 'CA': 'crowd-ca.pem', 'CRL': 'crowd-crl.pem'},
+    'TRUSTED CERTIFICATE': {'certificate': 'trusted.pem'},
+}
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_forms(files, form):
+    openssl('x509', '-in', 'agents.pem', '-outform', 'DER', '-out', 'agents.der')
+    openssl('x509', '-in', 'crawler.pem', '-outform', 'DER', '-out', 'crawler.der')
+    openssl('pkey', '-in', 'crawler.key', '-outform', 'DER', '-out', 'crawler-key.der')
+    openssl('x509', '-in', 'crawler.pem', '-trustout', '-addtrust', 'clientAuth', '-out', 'trusted.pem')
+    others = octets_of('crawler.csr') + b'-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n'
+    write('crowd.pem', others + octets_of('crawler.pem') + octets_of('crawler.key'))
+    write('crowd-ca.pem', others + octets_of('crawler.key') + octets_of('agents.pem'))
+    write('crowd-crl.pem', others + octets_of('agents.pem') + octets_of('agents.crl'))
+    has = {'certificate': 'crawler.pem', 'key': 'crawler.key', 'CA': 'agents.pem', 'CRL': 'agents.crl', **FORMS[form]}
+    mine = ['--cert', path(has['certificate']), '--key', path(has['key'])]
+    server = Server('--agents-ca', path(has['CA']), '--crl', path(has['CRL']))
+    ran = client(server, *mine)
+    assert ran.status == 0 and ran.line['sent'] == 'flag', ran.err
+    assert server.line()['certificate'] == 'verified'
+    if os.path.exists(CRAWL):
+        fetched = run(CRAWL, f'https://localhost:{server.port}/', '--ca', path('servers.pem'), *mine)
+        assert fetched.status == 0, fetched.err
+        assert server.line()['certificate'] == 'verified'
+    if os.path.exists(EXEC):
+        assert run(EXEC, *mine, *RUN).status == 0
+        assert run(EXEC, '--server', '--agents-ca', path(has['CA']), '--crl', path(has['CRL']), *RUN).status == 0
+    server.end()
+
+
+def test_der_of_the_server(files):
+    """Its own certificate and key, and the anchor by which it is verified."""
+    openssl('x509', '-in', 'server.pem', '-outform', 'DER', '-out', 'in-der.pem')
+    openssl('pkey', '-in', 'server.key', '-outform', 'DER', '-out', 'in-der.key')
+    openssl('x509', '-in', 'servers.pem', '-outform', 'DER', '-out', 'servers.der')
+    server = Server(*AGENTS, certificate='in-der')
+    ran = run(CLIENT, '--connect', f'localhost:{server.port}', '--ca', path('servers.der'), '--json', *own('crawler'))
+    assert ran.status == 0 and ran.line['sent'] == 'flag', ran.err
+    server.end()
+
+
+# Names as people write them.
+
+@pytest.mark.parametrize('given, sent', [
+    ('bücher.localhost', 'xn--bcher-kva.localhost'), ('BÜCHER.localhost', 'xn--bcher-kva.localhost'),
+    ('xn--bcher-kva.localhost', 'xn--bcher-kva.localhost'), ('localhost.', 'localhost'), ('LOCALHOST.', 'LOCALHOST')])
+def test_name_of_a_server(files, given, sent):
+    leaf('named', '/CN=named', 'servers', 'DNS:xn--bcher-kva.localhost,DNS:localhost')
+    server = Server('--agents-ca', path('agents.pem'), certificate='named')
+    ran = client(server, '--servername', given, *own('crawler'))
+    assert ran.status == 0 and ran.line['server_name'] == sent and ran.line['sent'] == 'flag', ran.err
+    assert server.line()['server_name'] == sent
+    server.end()
+
+
+def test_name_that_is_none(files):
+    for name in ('ü' * 70, os.fsdecode(b'b\xfccher.example')):
+        ran = run(CLIENT, '--connect', 'localhost:1', '--servername', name)
+        assert ran.status == 2 and '--servername' in ran.err and 'is no name of a host' in ran.err, ran.err
+
+
+def test_list_with_a_byte_order_mark(files):
+    if not os.path.exists(CRAWL):
+        pytest.skip('reqauth-crawl is not built')
+    leaf('named', '/CN=named', 'servers', 'DNS:xn--bcher-kva.example,DNS:localhost')
+    server = Server('--agents-ca', path('agents.pem'), certificate='named')
+    urls = [f'https://localhost:{server.port}/', f'https://bücher.example:{server.port}/', f'https://localhost.:{server.port}/']
+    write('list-win.txt', ('\ufeff' + '\r\n'.join(['# as Windows has it', '', *urls, ''])).encode())
+    ran = run(CRAWL, '--urls', path('list-win.txt'), '--ca', path('servers.pem'), '--json', *own('crawler'),
+              '--resolve', f'xn--bcher-kva.example:{server.port}:127.0.0.1', '--resolve', f'localhost.:{server.port}:127.0.0.1')
+    assert ran.status == 0, (ran.out, ran.err)
+    names = {server.line()['server_name'] for _ in urls}
+    assert names == {'localhost', 'xn--bcher-kva.example'}
+    server.end()
 
 
 def write_script(name, command):

@@ -143,16 +143,23 @@ pkey_handle key_in_der(BIO* in, passphrase_request& request) {
     return pkey_handle(key);
 }
 
-pkey_handle key_from_file(const std::filesystem::path& file, const credential_options& options) {
-    std::string pem = read_file(file);
-    const std::string name = file.string();
-    struct cleansed {
-        std::string& octets;
-        ~cleansed() { OPENSSL_cleanse(octets.data(), octets.size()); }
-    } const at_the_end{pem};
+/// cleansed text is no secret any more when it goes.
+struct cleansed : named_text {
+    explicit cleansed(const std::filesystem::path& file) : named_text{file.string(), read_file(file)} {}
+    cleansed(const cleansed&) = delete;
+    cleansed& operator=(const cleansed&) = delete;
+    ~cleansed() { OPENSSL_cleanse(text.data(), text.size()); }
+};
+
+pkey_handle key_in(const named_text& file, const credential_options& options) {
+    const auto& [name, pem] = file;
     passphrase_request request{options, name};
     check_cipher(pem, name, options.scope);
-    const bio_handle in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    // Behind other blocks OpenSSL finds the key, but may give it to no provider.
+    const auto label = pem.find("PRIVATE KEY-----");
+    const auto begin = label != pem.npos ? pem.rfind("-----BEGIN ", label) : 0;
+    const std::string_view block = std::string_view(pem).substr(begin != pem.npos ? begin : 0);
+    const bio_handle in(BIO_new_mem_buf(block.data(), static_cast<int>(block.size())));
     pkey_handle key;
     if (in != nullptr && is_pem(pem))
         key.reset(PEM_read_bio_PrivateKey_ex(in.get(), nullptr, give_passphrase, &request, options.scope.libctx,
@@ -372,15 +379,19 @@ std::shared_ptr<loaded_credential> fit(x509_handle certificate, std::span<X509* 
     return loaded;
 }
 
+std::shared_ptr<loaded_credential> fit_text(const named_text& file, pkey_handle key, const std::string& key_name,
+                                            const credential_options& options) {
+    auto certificates = objects_in(file.text, file.name, wanted::own_certificates, options.scope).certificates;
+    std::vector<X509*> chain;
+    for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
+    return fit(std::move(certificates.front()), chain, std::move(key), file.name, key_name, options);
+}
+
 std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key,
                                                   const std::string& key_place, bool by_uri,
                                                   const credential_options& options) {
-    const std::string key_name = by_uri ? without_pin(key_place) : key_place;
-    auto certificates =
-        objects_in(read_file(file), file.string(), wanted::own_certificates, options.scope).certificates;
-    std::vector<X509*> chain;
-    for (std::size_t i = 1; i < certificates.size(); ++i) chain.push_back(certificates[i].get());
-    auto loaded = fit(std::move(certificates.front()), chain, std::move(key), file.string(), key_name, options);
+    auto loaded = fit_text({file.string(), read_file(file)}, std::move(key),
+                           by_uri ? without_pin(key_place) : key_place, options);
     loaded->from = credential_files{file, key_place, by_uri, options};
     return loaded;
 }
@@ -443,7 +454,13 @@ bool loaded_credential::signs_for(SSL* ssl) const noexcept {
 
 credential credential::from_files(const std::filesystem::path& certificate, const std::filesystem::path& key,
                                   const credential_options& options) {
-    return credential(detail::fit_file(certificate, detail::key_from_file(key, options), key.string(), false, options));
+    return credential(
+        detail::fit_file(certificate, detail::key_in(detail::cleansed(key), options), key.string(), false, options));
+}
+
+credential credential::from_texts(const named_text& certificate, const named_text& key,
+                                  const credential_options& options) {
+    return credential(detail::fit_text(certificate, detail::key_in(key, options), key.name, options));
 }
 
 credential credential::from_uri(const std::filesystem::path& certificate, const std::string& key_uri,

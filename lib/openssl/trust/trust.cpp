@@ -99,6 +99,12 @@ void add(collected& all, pem_objects found, std::string_view name) {
     for (crl_handle& crl : found.crls) add_crl(all.into, std::move(crl), name, ++number);
 }
 
+collected collected_of(std::span<const named_text> files, const openssl_scope& scope) {
+    collected all;
+    for (const auto& [name, text] : files) add(all, objects_in(text, name, wanted::certificates_and_crls, scope), name);
+    return all;
+}
+
 void check_signers(const trust_store& trust, std::string_view name) {
     std::size_t number = 0;
     for (const revocation_list& list : trust.crls) check_signer(trust, *list.crl, name, ++number);
@@ -406,18 +412,17 @@ trust trust::from_directory(const std::filesystem::path& directory, openssl_scop
         throw error(errc::holds_nothing,
                     directory.string() + ": holds no file whose name ends in .pem, .crt, .cer, .crl or .der",
                     "give a directory of such files");
-    collected all;
-    for (const auto& file : files) {
-        const std::string name = file.string();
-        add(all, objects_in(read_file(file), name, wanted::certificates_and_crls, scope), name);
-    }
-    return trust(finished(std::move(all), directory.string()));
+    std::vector<named_text> texts;
+    for (const auto& file : files) texts.push_back({file.string(), read_file(file)});
+    return trust(finished(collected_of(texts, scope), directory.string()));
 }
 
 trust trust::from_pem(std::string_view pem, std::string_view name, openssl_scope scope) {
-    collected all;
-    add(all, objects_in(pem, name, wanted::certificates_and_crls, scope), name);
-    return trust(finished(std::move(all), name));
+    return from_texts(std::array{named_text{std::string(name), std::string(pem)}}, scope);
+}
+
+trust trust::from_texts(std::span<const named_text> files, openssl_scope scope) {
+    return trust(finished(collected_of(files, scope), files.empty() ? "no file" : files.front().name));
 }
 
 trust trust::nobody() {
