@@ -32,6 +32,7 @@ template <class Body> auto of_setting(std::size_t row, Body&& body) {
 
 std::string said(const settings& all, std::size_t row) {
     return std::visit(overloaded{[&](const choice& of) { return std::string(all.*of.field ? of.yes : of.no); },
+                                 [&](const use& of) { return std::string(to_string(all.*of.field)); },
                                  [&](const number& of) {
                                      return all.*of.field == not_said ? std::string() : std::to_string(all.*of.field);
                                  },
@@ -42,6 +43,7 @@ std::string said(const settings& all, std::size_t row) {
 std::string takes(std::size_t row) {
     return std::visit(
         overloaded{[](const choice& of) { return of.yes + std::string(" or ") + of.no; },
+                   [](const use&) { return std::string("client, server or any"); },
                    [](const number& of) { return of.what + std::string(", 0 to ") + std::to_string(of.most); },
                    [](const path&) { return std::string("a path"); },
                    [](const text&) { return std::string("a text"); }},
@@ -49,21 +51,30 @@ std::string takes(std::size_t row) {
 }
 
 void set(settings& all, std::size_t row, std::string_view words) {
-    const bool taken =
-        std::visit(overloaded{[&](const choice& of) {
-                                  all.*of.field = same_word(words, of.yes);
-                                  return all.*of.field || same_word(words, of.no);
-                              },
-                              [&](const number& of) {
-                                  const char* end = words.data() + words.size();
-                                  const auto read = std::from_chars(words.data(), end, all.*of.field);
-                                  return read.ec == std::errc() && read.ptr == end && all.*of.field <= of.most;
-                              },
-                              [&](const auto& of) {
-                                  all.*of.field = words;
-                                  return true;
-                              }},
-                   table[row].kind);
+    const bool taken = std::visit(
+        overloaded{
+            [&](const choice& of) {
+                all.*of.field = same_word(words, of.yes);
+                return all.*of.field || same_word(words, of.no);
+            },
+            [&](const use& of) {
+                for (const auto each : {reqauth::purpose::client, reqauth::purpose::server, reqauth::purpose::any})
+                    if (same_word(words, to_string(each))) {
+                        all.*of.field = each;
+                        return true;
+                    }
+                return false;
+            },
+            [&](const number& of) {
+                const char* end = words.data() + words.size();
+                const auto read = std::from_chars(words.data(), end, all.*of.field);
+                return read.ec == std::errc() && read.ptr == end && all.*of.field <= of.most;
+            },
+            [&](const auto& of) {
+                all.*of.field = words;
+                return true;
+            }},
+        table[row].kind);
     if (!taken)
         throw wrong(row,
                     reqauth::error(errc::out_of_range, "takes " + takes(row) + ", not \"" + std::string(words) + '"'));
@@ -108,8 +119,10 @@ reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) 
 }
 
 reqauth::server_policy policy_of(const settings& all, const reqauth::trust& agents) {
-    const auto trust =
-        all.verify_depth != not_said ? agents.with_depth(static_cast<std::uint16_t>(all.verify_depth)) : agents;
+    const auto for_purpose = all.purpose != reqauth::purpose::client ? agents.with_purpose(all.purpose) : agents;
+    const auto trust = all.verify_depth != not_said
+                           ? for_purpose.with_depth(static_cast<std::uint16_t>(all.verify_depth))
+                           : for_purpose;
     reqauth::server_policy policy;
     policy.when_offered =
         all.missing_fails ? reqauth::client_auth::require(trust) : reqauth::client_auth::request(trust);

@@ -25,6 +25,7 @@ struct settings {
     bool on = false;
     std::string agents = {};
     std::string crl = {};
+    reqauth::purpose purpose = reqauth::purpose::client;
     bool missing_fails = false;
     bool invalid_continues = false;
     bool unvouched = false;
@@ -48,6 +49,11 @@ struct choice {
     const char* no;
 };
 
+/// use is what certificates are for.
+struct use {
+    reqauth::purpose settings::*field;
+};
+
 /// number is 0 to `most` of what it counts.
 struct number {
     std::uint32_t settings::*field;
@@ -66,7 +72,7 @@ struct text {
 /// setting is a row of the table.
 struct setting {
     std::string_view name;
-    std::variant<choice, number, path, text> kind;
+    std::variant<choice, use, number, path, text> kind;
     const char* help;
     bool of_listener = false; ///< holds for all SSL_CTXs between which a connection can move
 };
@@ -75,6 +81,10 @@ constexpr setting table[] = {
     {"on", choice{&settings::on, "on", "off"}, "ask clients that offer the flag for a certificate"},
     {"agents", path{&settings::agents}, "trust anchors for clients that offer the flag: PEM, or a directory of it"},
     {"crl", path{&settings::crl}, "revoked agents, of each CA that issues to agents; PEM"},
+    {"purpose", use{&settings::purpose},
+     "what the certificates of agents and their CAs have to be for. Danger: with any, one that was issued for mail or "
+     "code "
+     "opens the door, too; with server, that of each web server of these CAs"},
     {"missing", choice{&settings::missing_fails, "fail", "continue"}, "an agent that sends no certificate"},
     {"invalid", choice{&settings::invalid_continues, "continue", "fail"},
      "an agent whose certificate does not verify; continue: it is nobody"},

@@ -73,6 +73,7 @@ const command_rec commands[] = {
     spell("ReqAuthCACertificateFile", of("agents")),
     spell("ReqAuthCACertificatePath", of("agents")),
     spell("ReqAuthCARevocationFile", of("crl")),
+    spell("ReqAuthPurpose", of("purpose")),
     spell("ReqAuthMissing", of("missing")),
     spell("ReqAuthInvalid", of("invalid")),
     spell("ReqAuthUnvouched", of("unvouched")),

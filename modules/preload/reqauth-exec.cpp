@@ -57,7 +57,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
     auto* agents = option(row("agents"));
     agents->needs(server)->excludes(certificate);
     server->needs(agents)->excludes(certificate)->excludes(provider);
-    option(row("crl"))->needs(server);
+    for (const std::size_t each : {row("crl"), row("purpose")}) option(each)->needs(server);
     option(row("missing"))->needs(server);
     option(row("invalid"))->needs(server);
     option(row("beside_required"))->needs(server);

@@ -27,6 +27,7 @@ template <class Call> std::string wrong_with(std::size_t of, reqauth::errc code,
 /// words gives some that a row takes, other than what it has.
 std::vector<std::string> words(const setting& of) {
     if (const auto* two = std::get_if<choice>(&of.kind)) return {two->yes, two->no};
+    if (std::holds_alternative<use>(of.kind)) return {"client", "server", "any"};
     if (const auto* counted = std::get_if<number>(&of.kind)) return {"0", "7", std::to_string(counted->most)};
     return {"a", "/b c"};
 }
@@ -56,6 +57,10 @@ TEST_CASE("settings / set / a word or number that is none, or out of its bounds 
           "takes fail or continue, not \"perhaps\"");
     set(all, row("missing"), "FAIL");
     CHECK(all.missing_fails);
+    CHECK(wrong_with(row("purpose"), reqauth::errc::out_of_range, [&] { set(all, row("purpose"), "mail"); }) ==
+          "takes client, server or any, not \"mail\"");
+    set(all, row("purpose"), "Any");
+    CHECK(all.purpose == reqauth::purpose::any);
     CHECK_THROWS(set(all, row("extension"), "65536"));
     CHECK_THROWS(set(all, row("session_age"), "604801"));
     CHECK_THROWS(set(all, row("verify_depth"), "101"));
@@ -80,12 +85,13 @@ TEST_CASE("settings / policy_of, options_of / as said -> the library's settings,
                                       {row("ca_names"), "off"},
                                       {row("flag"), "9"},
                                       {row("verify_depth"), "3"},
+                                      {row("purpose"), "any"},
                                       {row("beside_required"), "on"},
                                       {row("label"), "x"}})
         set(all, which, word);
     const auto other = policy_of(all, agents);
     CHECK(other.when_offered.asks() == reqauth::client_auth::mode::require);
-    CHECK(other.when_offered.agents()->digest() == agents.with_depth(3).digest());
+    CHECK(other.when_offered.agents()->digest() == agents.with_purpose(reqauth::purpose::any).with_depth(3).digest());
     CHECK_FALSE(other.ca_names);
     CHECK(other.beside_required);
     CHECK(options_of(all).flag == 9);
