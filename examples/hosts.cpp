@@ -112,9 +112,9 @@ hosts::hosts(const server_options& options)
                         .customers_auth = customers_ca.empty() ? "none" : options.customers_auth,
                         .customers_ca = customers_ca});
     }
-    if (!options.agents.crl.empty() &&
-        std::ranges::all_of(all_, [](const host& each) { return each.agents_ca.empty(); }))
-        throw usage_error("--crl is about agents, and there is no CA of agents: add --agents-ca");
+    for (const auto& [option, file] : {std::pair("--crl", options.agents.crl), {"--admitted", options.agents.admitted}})
+        if (!file.empty() && std::ranges::all_of(all_, [](const host& each) { return each.agents_ca.empty(); }))
+            throw usage_error(std::string(option) + " is about agents, and there is no CA of agents: add --agents-ca");
     for (host& each : all_) configure(each);
 }
 

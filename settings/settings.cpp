@@ -104,7 +104,7 @@ std::string in_words(const reqauth::error& what, const char* (*spelled)(std::siz
 }
 
 reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) {
-    if (!anchors && all.agents.empty() && all.unvouched) return reqauth::trust::nobody();
+    if (!anchors && all.agents.empty() && all.unvouched) anchors = reqauth::trust::nobody();
     if (!anchors)
         anchors = of_setting(row("agents"), [&] {
             std::error_code none;
@@ -114,8 +114,9 @@ reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors) 
             return std::filesystem::is_directory(all.agents, none) ? reqauth::trust::from_directory(all.agents)
                                                                    : reqauth::trust::from_file(all.agents);
         });
-    if (all.crl.empty()) return *anchors;
-    return of_setting(row("crl"), [&] { return anchors->with_crls_from_file(all.crl); });
+    if (!all.crl.empty()) anchors = of_setting(row("crl"), [&] { return anchors->with_crls_from_file(all.crl); });
+    if (all.admitted.empty()) return *anchors;
+    return of_setting(row("admitted"), [&] { return anchors->with_admitted_from_file(all.admitted); });
 }
 
 reqauth::server_policy policy_of(const settings& all, const reqauth::trust& agents) {

@@ -26,6 +26,7 @@ struct settings {
     std::string agents = {};
     std::string crl = {};
     reqauth::purpose purpose = reqauth::purpose::client;
+    std::string admitted = {};
     bool missing_fails = false;
     bool invalid_continues = false;
     bool unvouched = false;
@@ -85,6 +86,8 @@ constexpr setting table[] = {
      "what the certificates of agents and their CAs have to be for. Danger: with any, one that was issued for mail or "
      "code "
      "opens the door, too; with server, that of each web server of these CAs"},
+    {"admitted", path{&settings::admitted},
+     "who may come, of those that verify: a file with a rule a line, as allow dns *.crawl.example"},
     {"missing", choice{&settings::missing_fails, "fail", "continue"}, "an agent that sends no certificate"},
     {"invalid", choice{&settings::invalid_continues, "continue", "fail"},
      "an agent whose certificate does not verify; continue: it is nobody"},
@@ -136,7 +139,7 @@ std::string takes(std::size_t row);
 std::string in_words(const reqauth::error& what, const char* (*spelled)(std::size_t row));
 std::string in_words(std::string warning, const char* (*spelled)(std::size_t row));
 
-/// load reads the trust anchors, unless they are given, and the CRLs. Throws wrong.
+/// load reads the trust anchors, unless they are given, the CRLs, and who may come. Throws wrong.
 reqauth::trust load(const settings& all, std::optional<reqauth::trust> anchors = {});
 
 /// policy_of and options_of are what comes of them. The policy is for code that tells agents from customers. Throws wrong.

@@ -15,6 +15,7 @@ inline const char* spelled(std::size_t of) {
     constexpr std::pair<const char*, std::size_t> options[] = {{"--agents-ca", row("agents")},
                                                                {"--crl", row("crl")},
                                                                {"--purpose", row("purpose")},
+                                                               {"--admitted", row("admitted")},
                                                                {"--on-missing", row("missing")},
                                                                {"--on-invalid", row("invalid")},
                                                                {"--unvouched", row("unvouched")},

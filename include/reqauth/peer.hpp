@@ -65,6 +65,12 @@ public:
     /// chain is the verified chain, leaf first and anchor last; of a resumed connection it is the leaf
     /// alone, since tickets carry no more. Owned as the leaf is.
     [[nodiscard]] const std::vector<X509*>& chain() const noexcept;
+    /// anchor is the trust anchor in which the chain ended, also where the connection was resumed: whose operator vouches.
+    /// Owned as the leaf is.
+    [[nodiscard]] X509& anchor() const noexcept;
+    /// has_name says whether the leaf has that subjectAltName, written as alt_names has it. Letter case of DNS names does not
+    /// count. No wildcard matches: a certificate with one has no name but that.
+    [[nodiscard]] bool has_name(subject_alt_name::kind type, std::string_view name) const noexcept;
     /// resumed says that an earlier handshake verified the certificate, and this one resumed its session.
     [[nodiscard]] bool resumed() const noexcept;
     /// from_early_data says that the server accepted early data (0-RTT) on this connection. What came in

@@ -110,6 +110,27 @@ public:
     /// anchor's or in between. Throws error{contradiction} if there is none.
     [[nodiscard]] trust with_pins(const std::vector<spki_pin>& pins) const;
 
+    /// with_admitted says who may come, of those that verify: anybody else is refused with access_denied. A rule a line; those
+    /// of several calls add up. Empty lines and those that begin with # count for nothing.
+    ///
+    ///     allow dns crawler.example              # letter case does not count
+    ///     allow dns *.crawl.example              # one label in the asterisk's place, of the agent's own choice
+    ///     allow uri https://*.crawl.example/bot  # the same in a URI's host; else a URI is compared as it is written
+    ///     allow spiffe prod.example by spire.pem # a trust domain, with its anchors
+    ///     allow sha256 THUMBPRINT                # one certificate, whatever its names
+    ///     deny dns old.crawl.example             # stronger than any allow
+    ///
+    /// With an `allow` each DNS and URI name of the leaf has to be allowed, and it has to have one. `by` and files' names or
+    /// SHA-256 thumbprints of anchors: the rule holds for chains that end there, so that each operator's anchor vouches for
+    /// its own names alone. A certificate is refused, whatever the rules, if one of these names cannot be compared: with a
+    /// wildcard, an octet that no host's name has (NUL, IDN in UTF-8), a dot at its end, a SPIFFE ID beside another URI.
+    /// Subjects and names of other kinds are not looked at: go by has_name.
+    /// Throws error: malformed with `name` and the line; holds_nothing without a rule.
+    [[nodiscard]] trust with_admitted(std::string_view rules, std::string_view name = "rules") const;
+
+    /// with_admitted_from_file reads the same from a file. Throws error{unreadable} as well.
+    [[nodiscard]] trust with_admitted_from_file(const std::filesystem::path& rules) const;
+
     /// with_depth sets how many CAs may stand between leaf and anchor. Default: OpenSSL's, 100.
     [[nodiscard]] trust with_depth(std::uint16_t most) const;
 

@@ -19,25 +19,28 @@ inline constexpr std::size_t scope_octets = 16;
 /// mark says who was verified, under what, and until when that may be relied on.
 struct mark {
     std::array<std::uint8_t, 12> leaf;  ///< of the certificate that was verified
-    std::array<std::uint8_t, 14> under; ///< of the ClientHello's scope, its second half, and the policy that decided
+    std::array<std::uint8_t, 12> under; ///< of the ClientHello's scope, its second half, and the policy that decided
+    std::uint32_t anchor;  ///< in which its chain ended: its place among those of that policy, below anchors_marked
     std::int64_t deadline; ///< seconds since 1970: counted from that verification, whatever was renewed since
 
     /// `leaf` is SHA-256 of the certificate; `scope` that of the ClientHello under which the session was made.
-    mark(const sha256_digest& scope, const sha256_digest& policy, const sha256_digest& leaf,
+    mark(const sha256_digest& scope, const sha256_digest& policy, const sha256_digest& leaf, std::uint32_t anchor,
          std::int64_t deadline) noexcept;
 
     friend bool operator==(const mark&, const mark&) = default;
 };
 
-/// write gives a mark as the session's ticket application data: a version tag, leaf, under, and the deadline's low 32 bits.
-inline constexpr std::size_t mark_octets = 4 + 12 + 14 + 4;
+/// write gives a mark as the session's ticket application data: a version tag, leaf, under, anchor, and the deadline's low 32
+/// bits.
+inline constexpr std::size_t mark_octets = 3 + 12 + 12 + 3 + 4;
+inline constexpr std::size_t anchors_marked = std::size_t{1} << 24U;
 [[nodiscard]] std::array<std::uint8_t, mark_octets> write(const mark& what) noexcept;
 
 /// read_mark gives nothing for octets that are not a mark of this version.
 [[nodiscard]] std::optional<mark> read_mark(std::span<const std::uint8_t> octets) noexcept;
 
 /// vouches says whether a session with `found` may stand for a verification under `scope` and `policy`
-/// of the certificate `leaf` at the time `now` (SEC-1, TLS-2).
+/// of the certificate `leaf` at the time `now` (SEC-1, TLS-2). Its anchor has to be one still.
 [[nodiscard]] bool vouches(const std::optional<mark>& found, const sha256_digest& scope, const sha256_digest& policy,
                            const sha256_digest& leaf, std::int64_t now) noexcept;
 

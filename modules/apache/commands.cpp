@@ -74,6 +74,7 @@ const command_rec commands[] = {
     spell("ReqAuthCACertificatePath", of("agents")),
     spell("ReqAuthCARevocationFile", of("crl")),
     spell("ReqAuthPurpose", of("purpose")),
+    spell("ReqAuthAdmittedFile", of("admitted")),
     spell("ReqAuthMissing", of("missing")),
     spell("ReqAuthInvalid", of("invalid")),
     spell("ReqAuthUnvouched", of("unvouched")),

@@ -68,13 +68,13 @@ int names_index() {
 class trust_files {
 public:
     reqauth::trust of(const settings& all) {
-        const auto key = std::tuple(all.agents, all.crl);
+        const auto key = std::tuple(all.agents, all.crl, all.admitted);
         const auto there = loaded_.find(key);
         return there != loaded_.end() ? there->second : loaded_.emplace(key, load(all)).first->second;
     }
 
 private:
-    std::map<std::tuple<std::string, std::string>, reqauth::trust> loaded_;
+    std::map<std::tuple<std::string, std::string, std::string>, reqauth::trust> loaded_;
 };
 
 // Policies.

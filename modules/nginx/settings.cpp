@@ -53,6 +53,7 @@ ngx_command_t commands[] = {
     directive(ngx_string("reqauth_trusted_certificate"), row("agents")),
     directive(ngx_string("reqauth_crl"), row("crl")),
     directive(ngx_string("reqauth_purpose"), row("purpose")),
+    directive(ngx_string("reqauth_admitted"), row("admitted")),
     directive(ngx_string("reqauth_missing"), row("missing")),
     directive(ngx_string("reqauth_invalid"), row("invalid")),
     directive(ngx_string("reqauth_unvouched"), row("unvouched")),

@@ -57,7 +57,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
     auto* agents = option(row("agents"));
     agents->needs(server)->excludes(certificate);
     server->needs(agents)->excludes(certificate)->excludes(provider);
-    for (const std::size_t each : {row("crl"), row("purpose")}) option(each)->needs(server);
+    for (const std::size_t each : {row("crl"), row("purpose"), row("admitted")}) option(each)->needs(server);
     option(row("missing"))->needs(server);
     option(row("invalid"))->needs(server);
     option(row("beside_required"))->needs(server);
@@ -110,7 +110,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
 
 /// make_absolute, since the program may change its directory.
 void make_absolute(settings& all) {
-    for (std::string* path : {&all.certificate, &all.of.agents, &all.of.crl, &all.log})
+    for (std::string* path : {&all.certificate, &all.of.agents, &all.of.crl, &all.of.admitted, &all.log})
         if (!path->empty()) *path = fs::absolute(*path);
     if (is_uri(all.key)) {
         // The environment of a process is no place for it.
@@ -187,7 +187,7 @@ struct beside {
 beside keep_beside(settings& all, const std::string& program) {
     std::map<std::string, int> copies;
     std::vector<std::string*> once;
-    for (std::string* path : {&all.certificate, &all.key, &all.of.agents, &all.of.crl}) {
+    for (std::string* path : {&all.certificate, &all.key, &all.of.agents, &all.of.crl, &all.of.admitted}) {
         if (path->empty() || (path == &all.key && is_uri(all.key)) || !is_read_once(*path)) continue;
         if (copies.count(*path) == 0) copies[*path] = copied(*path);
         once.push_back(path);

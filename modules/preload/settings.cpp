@@ -110,6 +110,7 @@ pinned pin(const settings& all) {
         files.agents = std::filesystem::is_directory(all.of.agents) ? read_directory(all.of.agents)
                                                                     : std::vector{read(all.of.agents)};
         if (!all.of.crl.empty()) files.crl = read(all.of.crl);
+        if (!all.of.admitted.empty()) files.admitted = read(all.of.admitted);
     } else if (!is_uri(all.key)) {
         files.certificate = read(all.certificate);
         files.key = read(all.key);
@@ -145,5 +146,6 @@ reqauth::server_policy server_policy_of(const settings& all) { return policy_of(
 reqauth::server_policy server_policy_of(const settings& all, const pinned& files) {
     auto agents = reqauth::trust::from_texts(files.agents);
     if (!all.of.crl.empty()) agents = agents.with_crls(files.crl.text, files.crl.name);
+    if (!all.of.admitted.empty()) agents = agents.with_admitted(files.admitted.text, files.admitted.name);
     return policy_of(all.of, agents);
 }

@@ -42,6 +42,7 @@ struct pinned {
     reqauth::named_text key; ///< empty where it is a provider's
     std::vector<reqauth::named_text> agents;
     reqauth::named_text crl;
+    reqauth::named_text admitted;
 };
 
 /// pin reads the files. Throws std::exception, naming the file.

@@ -18,6 +18,8 @@ CLIENT = "lib/openssl/client/handshake.cpp"
 CLIENT_SCOPE = "lib/openssl/client/session.cpp"
 CERTIFICATES = "lib/openssl/client/certificates.cpp"
 CREDENTIAL = "lib/openssl/client/credential.cpp"
+PEM = "lib/openssl/base/pem.cpp"
+ADMITTED = "lib/openssl/trust/admitted.cpp"
 ANSWERS = "lib/oauth/oauth.cpp"
 CLAIMS = "lib/oauth/claims.cpp"
 BINDING = "lib/oauth/binding.cpp"
@@ -146,7 +148,7 @@ BREAKS = [
         (WITNESS, "if (refused.crl != nullptr || error == X509_V_ERR_UNABLE_TO_GET_CRL) return error != X509_V_ERR_CERT_REVOKED;", ""),
     ]),
     ("witness blames the agent for an expired anchor", [
-        (WITNESS, "refused.failed != nullptr && trust.contains(*refused.failed)", "false"),
+        (WITNESS, "refused.failed != nullptr && trust.find(*refused.failed) != nullptr", "false"),
     ]),
     ("an agent gets the alert of its server's fault", [
         (WITNESS, "is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error", "by.seen.error + (is_ours ? 0 : 0)"),
@@ -349,6 +351,67 @@ BREAKS = [
     ]),
     ("reload takes what a security level forbids", [
         ("lib/openssl/client/attach.cpp", "check_usable_everywhere(*state_->side, after->all);", ""),
+    ]),
+    ("a TRUSTED CERTIFICATE among anchors is passed over", [
+        (PEM, "if (type == PEM_STRING_X509_TRUSTED && kinds == wanted::certificates_and_crls)", "if (place.empty())"),
+    ]),
+    ("a TRUSTED CERTIFICATE is an anchor, whatever its uses", [
+        (PEM, "(name == PEM_STRING_X509_TRUSTED && kinds == wanted::own_certificates)", "name == PEM_STRING_X509_TRUSTED"),
+        (PEM, "if (type == PEM_STRING_X509_TRUSTED && kinds == wanted::certificates_and_crls)", "if (place.empty())"),
+    ]),
+    ("of DER with more after it the first is taken", [
+        (PEM, "        malformed(place, \"has octets after its end\");", "        ERR_clear_error();"),
+    ]),
+    ("one allowed name lets the others in", [
+        (ADMITTED, "std::ranges::all_of(*names, [&](const name_of_leaf& name) { return any(false, name); });",
+         "std::ranges::any_of(*names, [&](const name_of_leaf& name) { return any(false, name); });"),
+    ]),
+    ("a denied name comes in", [
+        (ADMITTED, "if (names && std::ranges::any_of(*names,", "if (false && std::ranges::any_of(*names,"),
+    ]),
+    ("a name counts under any anchor", [
+        (ADMITTED, "(rule.by.empty() || (anchor != nullptr && std::ranges::binary_search(rule.by, *anchor)));", "true;"),
+    ]),
+    ("names that cannot be compared pass where there are only denials", [
+        (ADMITTED, "    if (!names) return false;\n", ""),
+    ]),
+    ("a name of a host ends at NUL", [
+        (ADMITTED, "static_cast<std::size_t>(ASN1_STRING_length(text)));",
+         "std::strlen(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text))));"),
+    ]),
+    ("a wildcard stands for several labels", [
+        (ADMITTED, "only(name.substr(0, dot), \"-_\") && name.substr(dot) == after;", "name.ends_with(after);"),
+    ]),
+    ("the label of a URI's wildcard holds a path", [
+        (ADMITTED, "only(name.substr(0, dot), \"-_\") && name.substr(dot) == after;", "name.substr(dot) == after;"),
+    ]),
+    ("a wildcard in a certificate is a label", [
+        (ADMITTED, "if (!is_host(names.back().value)) return std::nullopt;", ""),
+    ]),
+    ("letter case of a certificate's DNS name counts", [
+        (ADMITTED, "names.push_back({kind::dns, lower_case(octets)});", "names.push_back({kind::dns, std::string(octets)});"),
+    ]),
+    ("a SPIFFE ID beside another URI", [
+        (ADMITTED, "    if (spiffe && uris != 1) return std::nullopt;\n", ""),
+    ]),
+    ("any path makes a SPIFFE ID", [
+        (ADMITTED, "        if (!is_spiffe_id(octets)) return std::nullopt;\n", ""),
+    ]),
+    ("whom the rules do not admit comes in", [
+        (WITNESS, "!admits(by->trust.admitted, *X509_STORE_CTX_get0_cert(verification), &under->thumbprint)", "false"),
+    ]),
+    ("whom the rules do not admit gets to the application", [
+        (WITNESS, "    SSL_set_num_tickets(by.ssl, 1);\n", ""),
+    ]),
+    ("the ticket of whom the rules do not admit goes out", [
+        (HANDSHAKE, "                return SSL_AD_ACCESS_DENIED;\n", ""),
+    ]),
+    ("rules are not in the scope of sessions", [
+        ("lib/openssl/trust/trust_store.hpp", 'setting("admitted", &trust_settings::admitted)',
+         'apart("admitted", &trust_settings::admitted)'),
+    ]),
+    ("a resumed session's anchor is the first", [
+        (SESSION, "store()->anchor_at(found->anchor)", "store()->certificates.front().get()"),
     ]),
     ("a provider asks a person for its PIN", [
         ("lib/openssl/client/no_prompt.cpp", "bool refusing() noexcept { return depth > 0 || in_handshake; }",

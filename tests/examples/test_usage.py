@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from running import (CLIENT, EXPIRED, PATIENCE, SERVER, Listener, Server, built, client, home, in_front_of, leaf, make_pki, octets_of, openssl, own, path,
-                     revocation_list, run, write)
+                     request, revocation_list, run, sign, write)
 
 CRAWL, EXEC = built('examples/reqauth-crawl'), built('modules/preload/reqauth-exec')
 SERVE = [SERVER, *own('server'), '--listen', '127.0.0.1:0']
@@ -387,6 +387,36 @@ def test_der_of_the_server(files):
     server.end()
 
 
+# What certificates are for, and who may come.
+
+ADMITTED = 'allow dns crawler.example by agents.pem\nallow uri https://crawler.example/bot by agents.pem\n'
+
+
+@pytest.mark.parametrize('options, rules, who, alert', [
+    ([], '', 'web', 'unsupported_certificate'), (['--purpose', 'server'], '', 'web', None), (['--purpose', 'any'], '', 'web', None),
+    ([], ADMITTED, 'crawler', None), ([], 'deny dns crawler.example', 'crawler', 'access_denied'), (['--purpose', 'any'], ADMITTED, 'web', 'access_denied')])
+def test_purpose_and_who_may_come(files, options, rules, who, alert):
+    request('web', '/CN=web.example')
+    sign('web', 'agents', 'subjectAltName=DNS:web.example', 'extendedKeyUsage=serverAuth')
+    options = options + (['--admitted', write('admitted', rules.encode())] if rules else [])
+    server = Server('--agents-ca', path('agents.pem'), *options)
+    ran = client(server, *own(who))
+    assert ran.line['alert_received'] == alert and ran.status == (1 if alert else 0), ran.out
+    seen = server.line()
+    assert (seen['certificate'] == 'verified') == (alert is None) and seen['ok'] == (alert is None)
+    if os.path.exists(EXEC):
+        assert run(EXEC, '--server', '--agents-ca', path('agents.pem'), *options, *RUN).status == 0
+    server.end()
+
+
+def test_rules_that_are_none(files):
+    for rules, *words in [('', 'holds no rule'), ('allow crawler.example', 'admitted:1: is no rule'), ('allow dns x by c.pem', 'no anchor here is of c.pem')]:
+        for command, status in (([*SERVE, *AGENTS], 2), ([EXEC, '--server', *AGENTS], 125)):
+            said([*command, '--admitted', write('admitted', rules.encode()), *(RUN if status == 125 else [])], status, '--admitted', *words)
+    said([*SERVE, '--admitted', path('admitted')], 2, '--admitted', 'add --agents-ca')
+    said([*SERVE, *AGENTS, '--purpose', 'mail'], 2, '--purpose', 'takes client, server or any')
+
+
 # Names as people write them.
 
 @pytest.mark.parametrize('given, sent', [
@@ -419,6 +449,18 @@ def test_list_with_a_byte_order_mark(files):
     assert ran.status == 0, (ran.out, ran.err)
     names = {server.line()['server_name'] for _ in urls}
     assert names == {'localhost', 'xn--bcher-kva.example'}
+    server.end()
+
+
+def test_one_pipe_for_certificate_and_key(files):
+    write('mine.pem', octets_of('crawler.pem') + octets_of('crawler.key'))
+    server = Server(*AGENTS)
+    for program in (f'{CLIENT} --connect localhost:{server.port}', f'{CRAWL} https://localhost:{server.port}/'):
+        if os.path.exists(program.split()[0]):
+            ran = subprocess.run(['bash', '-c', f'cat {path("mine.pem")} | {program} --ca {path("servers.pem")} --cert /dev/stdin --key /dev/stdin'],
+                                 capture_output=True, timeout=PATIENCE)
+            assert ran.returncode == 0, ran.stderr
+            assert server.line()['certificate'] == 'verified'
     server.end()
 
 

@@ -35,6 +35,7 @@ reqauth::trust from_your_store(X509_STORE& store);
 reqauth::server_policy this_agent_alone(std::string_view pem);
 reqauth::trust narrower(const reqauth::trust& agents, const reqauth::spki_pin& key);
 reqauth::trust of_public_cas(const reqauth::trust& agents);
+reqauth::trust of_two_operators(const reqauth::trust& agents);
 reqauth::trust as_of(const reqauth::trust& agents, std::chrono::system_clock::time_point then);
 void answer_on_both(SSL_CTX& www, SSL_CTX& api);
 void switch_by_name(SSL_CTX& www, SSL_CTX& api);
@@ -264,6 +265,9 @@ TEST_CASE("guide / server / trust from each source, with each setting -> agents 
     const auto& cast = support::the_cast();
     CHECK(judged(guide::narrower(agents, support::pin_of(*cast.agent.key))) == "bad certificate");
     CHECK(judged(guide::of_public_cas(agents)) == "unsupported certificate");
+    const reqauth::named_text operators[] = {{"acme.pem", support::pem(*cast.customers_ca.certificate)},
+                                             {"example.pem", text_of("agents-ca.pem")}};
+    CHECK(judged(guide::of_two_operators(reqauth::trust::from_texts(operators))) == agent_seen);
     CHECK(judged(guide::as_of(agents, std::chrono::system_clock::now())) == agent_seen);
     CHECK(judged(guide::as_of(agents, std::chrono::system_clock::now() + std::chrono::hours(24 * 60))) ==
           "internal error"); // so is the CA then

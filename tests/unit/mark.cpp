@@ -18,7 +18,7 @@ sha256_digest filled(std::uint8_t with) {
     return digest;
 }
 
-mark example() { return {filled(1), filled(2), filled(3), 1'900'000'000}; }
+mark example() { return {filled(1), filled(2), filled(3), 4, 1'900'000'000}; }
 
 bool good(const std::optional<mark>& found, std::int64_t now = 1'899'999'999) {
     return vouches(found, filled(1), filled(2), filled(3), now);
@@ -68,8 +68,8 @@ TEST_CASE("mark / a deadline after 2106 -> has passed", "[unit][TLS-2]") {
 TEST_CASE("mark / scope and policy in each other's place, or both the same -> another mark, unless they are equal",
           "[unit][SEC-1][TLS-2]") {
     // Digests of lists with different tags never are equal: neither can be taken for the other.
-    CHECK(mark(filled(1), filled(2), filled(3), 0).under == mark(filled(2), filled(1), filled(3), 0).under);
-    CHECK_FALSE(good(mark(filled(2), filled(2), filled(3), example().deadline)));
+    CHECK(mark(filled(1), filled(2), filled(3), 4, 0).under == mark(filled(2), filled(1), filled(3), 4, 0).under);
+    CHECK_FALSE(good(mark(filled(2), filled(2), filled(3), 4, example().deadline)));
 }
 
 TEST_CASE("mark / read / any length but its own -> nothing", "[unit][SEC-1]") {
@@ -83,7 +83,8 @@ TEST_CASE("mark / read / any length but its own -> nothing", "[unit][SEC-1]") {
     CHECK_FALSE(read_mark({}));
 }
 
-TEST_CASE("mark / any octet changed in any way -> vouches for nothing, or for another time", "[unit][SEC-1]") {
+TEST_CASE("mark / any octet changed in any way -> vouches for nothing, for another time, or under no anchor",
+          "[unit][SEC-1]") {
     const auto original = write(example());
     int vouched = 0;
     for (std::size_t place = 0; place < original.size(); ++place)
@@ -94,7 +95,8 @@ TEST_CASE("mark / any octet changed in any way -> vouches for nothing, or for an
             const auto found = read_mark(octets);
             CHECK(found != example());
             if (!found || !good(found)) continue;
-            // The ticket is authenticated: a deadline cannot be moved. What it says is what counts.
+            // The ticket is authenticated: a deadline cannot be moved, nor an anchor named. What it says is what counts.
+            if (found->anchor != example().anchor) continue; // of which the trust has none
             REQUIRE(place >= original.size() - 4);
             CHECK(found->deadline > example().deadline);
             ++vouched;

@@ -107,8 +107,19 @@ TEST_CASE("settings / load / none, missing -> an error about that setting, with 
     (void)wrong_with(row("agents"), reqauth::errc::holds_nothing, [&] { (void)load(all); });
     all.agents = "/nowhere/ca.pem";
     CHECK(wrong_with(row("agents"), reqauth::errc::unreadable, [&] { (void)load(all); }).find("/nowhere/ca.pem") == 0);
-    all.crl = "/nowhere/crl.pem";
+    all.admitted = "/nowhere/rules";
     const auto agents = reqauth::trust::from_pem(support::pem(*support::the_cast().agents_ca.certificate));
+    CHECK(wrong_with(row("admitted"), reqauth::errc::unreadable, [&] {
+              (void)load(all, agents);
+          }).find("/nowhere/rules") == 0);
+    const support::temporary_directory directory;
+    all.admitted = directory.write("rules", "allow dns crawler.example\n").string();
+    CHECK(load(all, agents).digest() == agents.with_admitted("allow dns crawler.example").digest());
+    settings without;
+    without.unvouched = true;
+    without.admitted = all.admitted;
+    CHECK(load(without).digest() == reqauth::trust::nobody().with_admitted("allow dns crawler.example").digest());
+    all.crl = "/nowhere/crl.pem";
     CHECK(wrong_with(row("crl"), reqauth::errc::unreadable, [&] {
               (void)load(all, agents);
           }).find("/nowhere/crl.pem") == 0);

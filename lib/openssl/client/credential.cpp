@@ -387,15 +387,6 @@ std::shared_ptr<loaded_credential> fit_text(const named_text& file, pkey_handle 
     return fit(std::move(certificates.front()), chain, std::move(key), file.name, key_name, options);
 }
 
-std::shared_ptr<const loaded_credential> fit_file(const std::filesystem::path& file, pkey_handle key,
-                                                  const std::string& key_place, bool by_uri,
-                                                  const credential_options& options) {
-    auto loaded = fit_text({file.string(), read_file(file)}, std::move(key),
-                           by_uri ? without_pin(key_place) : key_place, options);
-    loaded->from = credential_files{file, key_place, by_uri, options};
-    return loaded;
-}
-
 } // namespace
 
 sha256_digest key_digest(const EVP_PKEY& key) {
@@ -454,8 +445,14 @@ bool loaded_credential::signs_for(SSL* ssl) const noexcept {
 
 credential credential::from_files(const std::filesystem::path& certificate, const std::filesystem::path& key,
                                   const credential_options& options) {
-    return credential(
-        detail::fit_file(certificate, detail::key_in(detail::cleansed(key), options), key.string(), false, options));
+    const detail::cleansed of_key(key);
+    auto made = detail::key_in(of_key, options);
+    // One file for both is read once: it may be a pipe.
+    const auto loaded = certificate == key ? detail::fit_text(of_key, std::move(made), of_key.name, options)
+                                           : detail::fit_text({certificate.string(), detail::read_file(certificate)},
+                                                              std::move(made), of_key.name, options);
+    loaded->from = detail::credential_files{certificate, key.string(), false, options};
+    return credential(loaded);
 }
 
 credential credential::from_texts(const named_text& certificate, const named_text& key,
@@ -465,7 +462,11 @@ credential credential::from_texts(const named_text& certificate, const named_tex
 
 credential credential::from_uri(const std::filesystem::path& certificate, const std::string& key_uri,
                                 const credential_options& options) {
-    return credential(detail::fit_file(certificate, detail::key_from_uri(key_uri, options), key_uri, true, options));
+    auto key = detail::key_from_uri(key_uri, options);
+    const auto loaded = detail::fit_text({certificate.string(), detail::read_file(certificate)}, std::move(key),
+                                         detail::without_pin(key_uri), options);
+    loaded->from = detail::credential_files{certificate, key_uri, true, options};
+    return credential(loaded);
 }
 
 credential credential::from_objects(X509& certificate, EVP_PKEY& key, std::span<X509* const> chain,

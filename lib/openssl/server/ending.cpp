@@ -96,6 +96,12 @@ void server_record::owner_ends(const SSL* ssl) noexcept { broken_off(ssl, now); 
 
 void handshake_done(SSL* ssl, server_record& record) {
     if (record.now.hello == nullptr) return; // it was seen, or nobody offered the flag
+    //= SEC-11
+    if (record.now.denied) {
+        // The alert is still to come. Where there was nothing to send it with, nothing is read or written either.
+        if (SSL_is_init_finished(ssl) != 1) return;
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
     record.put_aside.give_back(ssl);
     server_facts& facts = record.now.facts;
     const long result = SSL_get_verify_result(ssl);

@@ -72,19 +72,21 @@ void begin(SSL* ssl, server_record* found, const attached_server* there) {
 void note(SSL* ssl, server_record* record, const attached_server* there, int event, int value) {
     const bool fatal = (event & SSL_CB_ALERT) != 0 && value >> 8 == SSL3_AL_FATAL;
     const bool pending = record != nullptr && record->now.to_count.offered;
-    const bool done = event == SSL_CB_HANDSHAKE_DONE && client_has_finished(ssl);
+    // One that is denied gets to know it in the place of its ticket.
+    const bool ended = client_has_finished(ssl) && (record == nullptr || !record->now.denied);
+    const bool done = event == SSL_CB_HANDSHAKE_DONE && ended;
     // One that reads early data also gets a second start, in the middle.
     if (event == SSL_CB_HANDSHAKE_START && SSL_in_before(ssl) == 1) begin(ssl, record, there);
     if (record != nullptr && done) handshake_done(ssl, *record);
     // OpenSSL passes over a fatal user_canceled.
-    const bool failed = fatal && !client_has_finished(ssl) && (value & 0xff) != SSL_AD_USER_CANCELLED;
+    const bool failed = fatal && !ended && (value & 0xff) != SSL_AD_USER_CANCELLED;
     if (pending && failed)
         count_refusal(ssl, *record, event == SSL_CB_WRITE_ALERT ? std::optional(value & 0xff) : std::nullopt);
     else if (there != nullptr && !pending && (failed || done) && !server_outcome_of(*ssl).offered)
         count_person(ssl, done ? reason::not_offered : reason::handshake_unfinished);
     // peer_of is true when the call that ends the handshake returns, and not before. Later ones look the same.
     const bool over = event == SSL_CB_ACCEPT_EXIT && value == 1 && SSL_is_init_finished(ssl) == 1;
-    if (there != nullptr && (over || (fatal && !client_has_finished(ssl)))) tell(*ssl, record, *there, event, value);
+    if (there != nullptr && (over || (fatal && !ended))) tell(*ssl, record, *there, event, value);
     // Our own ends the handshake.
     if (record != nullptr && event == SSL_CB_WRITE_ALERT && fatal) {
         record->put_aside.give_back(ssl);

@@ -140,6 +140,12 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
     case message::certificate_request: acknowledge(ssl, out); return std::nullopt;
     case message::new_session_ticket:
         if (server_record* record = server_record::on(ssl)) {
+            //= SEC-11
+            if (record->now.denied) {
+                raise("the agent's certificate verifies, and is not one of those that may come");
+                SSL_set_num_tickets(ssl, 0);
+                return SSL_AD_ACCESS_DENIED;
+            }
             if (client_has_finished(ssl)) handshake_done(ssl, *record);
             limit_ticket(ssl, record->now);
         }

@@ -119,6 +119,16 @@ const std::vector<subject_alt_name>& flagged_peer::alt_names() const noexcept { 
 const std::array<std::uint8_t, 32>& flagged_peer::thumbprint() const noexcept { return who_->thumbprint; }
 X509& flagged_peer::certificate() const noexcept { return *who_->leaf; }
 const std::vector<X509*>& flagged_peer::chain() const noexcept { return who_->chain_view; }
+X509& flagged_peer::anchor() const noexcept { return *who_->anchor; }
+bool flagged_peer::has_name(subject_alt_name::kind type, std::string_view name) const noexcept {
+    const auto same = [&](char a, char b) {
+        const auto small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+        return type == subject_alt_name::kind::dns ? small(a) == small(b) : a == b;
+    };
+    return std::ranges::any_of(who_->alt_names, [&](const subject_alt_name& each) {
+        return each.type == type && std::ranges::equal(each.value, name, same);
+    });
+}
 bool flagged_peer::resumed() const noexcept { return who_->resumed; }
 bool flagged_peer::from_early_data() const noexcept { return who_->from_early_data; }
 

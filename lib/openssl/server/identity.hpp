@@ -12,6 +12,7 @@ namespace reqauth::detail {
 /// identity is what a flagged_peer shows of its certificate.
 struct identity {
     x509_handle leaf;
+    x509_handle anchor;
     certificates_handle chain;
     std::vector<X509*> chain_view;
     std::string subject;

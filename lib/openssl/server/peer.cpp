@@ -59,6 +59,7 @@ peer peer_of(const SSL& ssl) {
         if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
         const auto who =
             identity_of(*SSL_get0_peer_certificate(&ssl), now->facts.witness.leaf, resumed ? nullptr : chain);
+        who->anchor = reference(now->anchor.get());
         who->resumed = resumed;
         //= TLS-4
         who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;

@@ -58,6 +58,7 @@ struct turned_down {
     crl_handle crl;     ///< the CRL that it is about
     int depth = 0;
     bool server_at_fault = false;
+    bool not_admitted = false;
 };
 
 /// server_record is what is kept of one SSL.
@@ -72,9 +73,11 @@ struct server_record {
         std::int64_t deadline = 0; ///< until when its session may be relied on, where it is a verified agent's; else 0
         certificates_handle chain; ///< that the witness saw verified
         x509_handle leaf;          ///< whose digest the facts have
+        x509_handle anchor;        ///< in which its chain ended, or that of the session that is resumed
         std::shared_ptr<const identity> who; ///< it, once somebody has asked for it
         turned_down refused;                 ///< or the one that it did not
         bool verified_apart = false;
+        bool denied = false; ///< it verified, and may not come: the handshake goes on until it can say so
         pending to_count;
     };
     handshake now;

@@ -6,6 +6,7 @@
 #include "../base/hash.hpp"
 #include "../base/pem.hpp"
 #include "../base/quic.hpp"
+#include "../trust/trust_store.hpp"
 
 #include <reqauth/error.hpp>
 
@@ -94,6 +95,8 @@ void examine_session(SSL* ssl, server_record::handshake& now) {
     const sha256_digest digest = digest_of(*leaf, *now.hello);
     // At the time of the ClientHello, since OpenSSL then took the session: the application may suspend in between.
     if (!vouches(found, now.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
+    now.anchor = reference(now.decided_by->policy->when_offered.agents()->store()->anchor_at(found->anchor));
+    if (now.anchor == nullptr) return;
     facts.vouched = true;
     facts.witness = {.held = true, .failed = false, .error = 0, .leaf = digest};
     now.leaf = reference(SSL_SESSION_get0_peer(session));
@@ -110,7 +113,7 @@ void session_of_ignored(SSL* ssl, server_record& record, const server_policy& po
 }
 
 //= SEC-1
-void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain) {
+void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain, std::uint32_t anchor) {
     SSL_SESSION* session = SSL_get_session(ssl);
     std::chrono::seconds most = record.now.hello->of->options.max_session_age;
     // What OpenSSL gives every session says nothing; another timeout is the application's, and may be the shorter.
@@ -119,7 +122,7 @@ void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * c
     const std::int64_t deadline = deadline_of(chain, now(), most);
     if (most.count() == 0 || left_until(deadline) == 0) return;
     const sha256_digest& scope = record.now.hello->scope;
-    const auto octets = write({scope, record.now.decided_by->digest, record.now.facts.witness.leaf, deadline});
+    const auto octets = write({scope, record.now.decided_by->digest, record.now.facts.witness.leaf, anchor, deadline});
     if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
         throw error(errc::openssl, "the session cannot be marked");
     set_scope(ssl, scope);

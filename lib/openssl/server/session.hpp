@@ -40,9 +40,10 @@ void session_is_new(SSL* ssl);
 /// such sessions apart, no ticket is issued. Throws error{openssl}.
 void session_of_ignored(SSL* ssl, server_record& record, const server_policy& policy);
 
-/// vouch_for_session lets the connection's new session resume as what the witness has seen. `chain` is the verified one.
+/// vouch_for_session lets the connection's new session resume as what the witness has seen. `chain` is the verified one,
+/// `anchor` the place of that in which it ends.
 /// Throws error{openssl}.
-void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain);
+void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * chain, std::uint32_t anchor);
 
 /// disown_session takes that back. Throws error{openssl}.
 void disown_session(SSL* ssl, server_record& record);

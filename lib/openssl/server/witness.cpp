@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "witness.hpp"
 
+#include "../../decide/mark.hpp"
 #include "../base/fence.hpp"
 #include "../base/handshake.hpp"
 #include "../base/pem.hpp"
@@ -59,7 +60,7 @@ int doubt(X509_STORE_CTX* verification, const SSL* ssl, const trust_store& trust
     if (!under_terms_of(verification, ssl, trust)) return X509_V_ERR_APPLICATION_VERIFICATION;
     const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
     const int length = chain != nullptr ? sk_X509_num(chain) : 0;
-    if (length == 0 || !trust.contains(*sk_X509_value(chain, length - 1))) return X509_V_ERR_CERT_UNTRUSTED;
+    if (length == 0 || trust.find(*sk_X509_value(chain, length - 1)) == nullptr) return X509_V_ERR_CERT_UNTRUSTED;
     // An anchor that is the leaf itself stands there in its place.
     if (X509_cmp(sk_X509_value(chain, 0), X509_STORE_CTX_get0_cert(verification)) != 0)
         return X509_V_ERR_APPLICATION_VERIFICATION;
@@ -149,7 +150,7 @@ bool is_servers_fault(const trust_store& trust, const turned_down& refused, int 
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_PATH_LENGTH_EXCEEDED:
     case X509_V_ERR_CERT_CHAIN_TOO_LONG: return false;
-    default: return refused.depth > 0 && refused.failed != nullptr && trust.contains(*refused.failed);
+    default: return refused.depth > 0 && refused.failed != nullptr && trust.find(*refused.failed) != nullptr;
     }
 }
 
@@ -172,10 +173,21 @@ void fail(const asked& by, int error, X509_STORE_CTX* verification) {
     refused.server_at_fault = is_servers_fault(by.trust, refused, error);
 }
 
+// It verifies, and may not come. OpenSSL has no verify error with the alert access_denied: so the handshake goes on, to the
+// ticket that it then has, and ends there.
+//= SEC-11
+void deny(const asked& by, X509_STORE_CTX* verification) {
+    fail(by, X509_V_ERR_CERT_REJECTED, verification);
+    by.record.now.refused.not_admitted = true;
+    if (by.auth.lets_invalid_pass()) return;
+    by.record.now.denied = true;
+    SSL_set_num_tickets(by.ssl, 1);
+}
+
 // OpenSSL makes the alert of the error that stays. One that is the server's own ends in internal_error.
 int answer(const asked& by, X509_STORE_CTX* verification) {
     if (!by.seen.failed) return 1;
-    const bool passes = by.auth.lets_invalid_pass() || by.seen.unvouched;
+    const bool passes = by.auth.lets_invalid_pass() || by.seen.unvouched || by.record.now.denied;
     const bool is_ours = by.record.now.refused.server_at_fault && !passes;
     X509_STORE_CTX_set_error(verification, is_ours ? X509_V_ERR_UNSPECIFIED : by.seen.error);
     return passes ? 1 : 0;
@@ -222,18 +234,28 @@ int verification_ended(X509_STORE_CTX* verification) {
         if (by->seen.unvouched) {
             if (const int found = doubt_unvouched(verification, by->ssl, by->trust); found != X509_V_OK) {
                 fail(*by, found, verification);
+            } else if (!admits(by->trust.admitted, *X509_STORE_CTX_get0_cert(verification), nullptr)) {
+                deny(*by, verification);
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
                 by->seen.leaf = digest_of(*by->record.now.leaf, *by->record.now.hello);
             }
         } else if (!by->seen.failed) {
             const int found = doubt(verification, by->ssl, by->trust);
-            if (found != X509_V_OK) {
+            const STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(verification);
+            X509* last = sk_X509_value(chain, sk_X509_num(chain) - 1);
+            const anchor* const under = found == X509_V_OK ? by->trust.find(*last) : nullptr;
+            if (under == nullptr) {
                 fail(*by, found, verification);
+            } else if (!admits(by->trust.admitted, *X509_STORE_CTX_get0_cert(verification), &under->thumbprint)) {
+                deny(*by, verification);
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
+                by->record.now.anchor = reference(last);
                 by->seen.leaf = digest_of(*by->record.now.leaf, *by->record.now.hello);
-                vouch_for_session(by->ssl, by->record, X509_STORE_CTX_get0_chain(verification));
+                const auto place = static_cast<std::size_t>(under - by->trust.anchors.data());
+                if (place < anchors_marked)
+                    vouch_for_session(by->ssl, by->record, chain, static_cast<std::uint32_t>(place));
                 by->record.now.chain.reset(X509_STORE_CTX_get1_chain(verification));
                 by->seen.held = by->record.now.chain != nullptr;
                 // The session keeps it, whatever the policy shows when the handshake ends.

@@ -180,7 +180,8 @@ std::shared_ptr<const trust_store> finished(trust_store trust) {
     if (trust.depth) X509_VERIFY_PARAM_set_depth(parameters, *trust.depth);
     if (trust.time) X509_VERIFY_PARAM_set_time(parameters, *trust.time);
     trust.by_address.clear();
-    for (const auto& certificate : trust.certificates) trust.by_address.push_back(certificate.get());
+    for (std::size_t at = 0; at < trust.certificates.size(); ++at)
+        trust.by_address.emplace_back(trust.certificates[at].get(), at);
     std::ranges::sort(trust.by_address);
     X509_STORE_set_check_policy(trust.store.get(), witness_hooks.ended);
     X509_STORE_set_cleanup(trust.store.get(), witness_hooks.over);
@@ -345,10 +346,17 @@ anchor describe_anchor(X509& certificate, const std::string& from) {
     return described;
 }
 
-bool trust_store::contains(const X509& certificate) const {
+const anchor* trust_store::find(const X509& certificate) const {
     // OpenSSL found it in our store, as a rule, and to digest it takes longer than the rest of the check.
-    return std::ranges::binary_search(by_address, &certificate) ||
-           std::ranges::binary_search(anchors, sha256(certificate), {}, &anchor::thumbprint);
+    const auto held = std::ranges::lower_bound(by_address, &certificate, {}, &decltype(by_address)::value_type::first);
+    if (held != by_address.end() && held->first == &certificate) return &anchors[held->second];
+    const auto thumbprint = sha256(certificate);
+    const auto equal = std::ranges::lower_bound(anchors, thumbprint, {}, &anchor::thumbprint);
+    return equal != anchors.end() && equal->thumbprint == thumbprint ? &*equal : nullptr;
+}
+
+X509* trust_store::anchor_at(std::size_t place) const noexcept {
+    return place < certificates.size() ? certificates[place].get() : nullptr;
 }
 
 unsigned long trust_store::flags() const noexcept {
@@ -486,6 +494,17 @@ trust trust::with_pins(const std::vector<spki_pin>& pins) const {
     more.pins.insert(more.pins.end(), pins.begin(), pins.end());
     sort_each_once(more.pins, std::identity());
     return trust(finished(std::move(more)));
+}
+
+trust trust::with_admitted(std::string_view rules, std::string_view name) const {
+    trust_store more = *store_;
+    for (admission& rule : admissions_in(rules, name, more.anchors)) more.admitted.push_back(std::move(rule));
+    sort_each_once(more.admitted, std::identity());
+    return trust(finished(std::move(more)));
+}
+
+trust trust::with_admitted_from_file(const std::filesystem::path& rules) const {
+    return with_admitted(read_file(rules), rules.string());
 }
 
 trust trust::with_depth(std::uint16_t most) const {

@@ -3,6 +3,8 @@
 
 #include "../../describe.hpp"
 #include "../base/handle.hpp"
+#include "admitted.hpp"
+#include "anchor.hpp"
 #include "ca_names.hpp"
 
 #include <reqauth/trust.hpp>
@@ -13,21 +15,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace reqauth::detail {
-
-/// anchor is what is remembered of one anchor, to compare it with others (RCA-13) and to find it at the
-/// end of a verified chain.
-struct anchor {
-    std::array<std::uint8_t, 32> thumbprint; ///< SHA-256 of the certificate
-    std::string key;                         ///< its public key by value, however a certificate writes it
-    std::string subject;                     ///< DER of its subject
-    std::string from;                        ///< the file, or what stands for it in messages; empty: not known
-    std::string text;                        ///< for messages: subject, file and thumbprint
-};
-
-[[nodiscard]] anchor describe_anchor(X509& certificate, const std::string& from = {});
 
 /// revocation_list is one CRL with SHA-256 over its DER.
 struct revocation_list {
@@ -52,6 +43,7 @@ struct trust_settings {
     std::vector<std::shared_ptr<X509>> certificates; ///< theirs, in the same order
     std::vector<revocation_list> crls;               ///< sorted by thumbprint, each once
     std::vector<spki_pin> pins;                      ///< sorted, each once
+    std::vector<admission> admitted;                 ///< the same; empty: whoever verifies
     std::optional<std::uint16_t> depth;
     std::optional<std::time_t> time;
     reqauth::purpose purpose = reqauth::purpose::client;
@@ -62,21 +54,25 @@ struct trust_settings {
 template <> inline constexpr auto description<trust_settings> = described<trust_settings>(
     setting("anchors", &trust_settings::anchors), apart("certificates", &trust_settings::certificates),
     setting("crls", &trust_settings::crls), setting("pins", &trust_settings::pins),
-    setting("depth", &trust_settings::depth), setting("time", &trust_settings::time),
-    setting("purpose", &trust_settings::purpose), setting("partial_chains", &trust_settings::partial_chains),
+    setting("admitted", &trust_settings::admitted), setting("depth", &trust_settings::depth),
+    setting("time", &trust_settings::time), setting("purpose", &trust_settings::purpose),
+    setting("partial_chains", &trust_settings::partial_chains),
     setting("crls_for_every_ca", &trust_settings::crls_for_every_ca));
 
 /// trust_store is what stands behind a reqauth::trust, with what follows from its settings. Never changed once made.
 struct trust_store : trust_settings {
-    std::shared_ptr<X509_STORE> store;   ///< with all of it but the pins
-    std::shared_ptr<ca_names> names;     ///< the anchors' subjects
-    std::size_t names_octets = 0;        ///< as long as those are on the wire
-    std::vector<const X509*> by_address; ///< the anchors
+    std::shared_ptr<X509_STORE> store;                           ///< with all of it but the pins
+    std::shared_ptr<ca_names> names;                             ///< the anchors' subjects
+    std::size_t names_octets = 0;                                ///< as long as those are on the wire
+    std::vector<std::pair<const X509*, std::size_t>> by_address; ///< the anchors, and their places
     std::array<std::uint8_t, 32> digest{};
     X509_STORE_CTX_verify_fn verify = nullptr; ///< how OpenSSL checks signatures and times, by itself
 
-    /// contains says whether `certificate` is an anchor. Throws error{openssl}.
-    [[nodiscard]] bool contains(const X509& certificate) const;
+    /// find gives the anchor that `certificate` is; null: it is none. Throws error{openssl}.
+    [[nodiscard]] const anchor* find(const X509& certificate) const;
+
+    /// anchor_at gives the certificate of the anchor in that place; null: there is none.
+    [[nodiscard]] X509* anchor_at(std::size_t place) const noexcept;
 
     /// Its verify flags and its purpose, as OpenSSL has them.
     [[nodiscard]] unsigned long flags() const noexcept;

@@ -22,7 +22,7 @@ import standing
 import applications
 from servers import Apache, Tunnel as Carrier, counted_by, found
 from running import (CLIENT, EC, EXPIRED, PATIENCE, RSA, Ran, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own,
-                     path, presenting, read_all, revocation_list, run, same, write)
+                     path, presenting, read_all, request, revocation_list, run, same, sign, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 AGENT, CUSTOMER = 'CN=crawler.example', 'CN=customer.example'
@@ -834,6 +834,22 @@ def test_post_handshake_of_agents(asks_after_the_handshake, door):
     assert any(each in server.log() for each in says), ('the log says so', server.log()[-2000:])
 
 
+def test_purpose_and_who_may_come():
+    request('web', '/CN=web.example')
+    sign('web', 'agents', 'subjectAltName=DNS:web.example', 'extendedKeyUsage=serverAuth')
+    write('admitted', b'allow dns crawler.example\nallow uri https://crawler.example/bot\n')
+    rows = [('', 'web', 'unsupported_certificate'), ('ReqAuthPurpose client', 'web', 'unsupported_certificate'), ('ReqAuthPurpose server', 'web', None),
+            ('ReqAuthPurpose any', 'web', None), (f'ReqAuthAdmittedFile {path("admitted")}', 'crawler', None),
+            (f'ReqAuthPurpose any\nReqAuthAdmittedFile {path("admitted")}', 'web', 'access_denied')]
+    with Apache(vhost('a.example', AGENTS_CA)) as server:
+        for said, who, alert in rows:
+            server.configure(vhost('a.example', f'{AGENTS_CA}\n{said}'))
+            server.graceful()
+            ran = agent(server, 'a.example', *own(who))
+            assert (ran.status != 0) == (alert is not None) and ran.line['alert_received'] == alert, (said, ran.out)
+        assert 'it verifies, and is not admitted here' in server.log()
+
+
 def test_settings():
     """The numbers in use, CRLs, depth, and directives that have no effect."""
     revocation_list('crl-False.pem', 'agents')
@@ -1444,6 +1460,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     ('ReqAuthInvalid maybe', 'ReqAuthInvalid', 'takes continue or fail'),
     ('ReqAuthCANames maybe', 'ReqAuthCANames', 'takes on or off'),
     ('ReqAuthVerifyDepth -1', 'ReqAuthVerifyDepth', 'takes a number of CAs, 0 to 100, not "-1"'),
+    ('ReqAuthPurpose mail', 'ReqAuthPurpose', 'takes client, server or any, not "mail"'),
     ('ReqAuthVerifyDepth 1x', 'ReqAuthVerifyDepth', 'not "1x"'),
     ('ReqAuthVerifyDepth 101', 'ReqAuthVerifyDepth', 'not "101"'),
     ('ReqAuthBesideRequired 1', 'ReqAuthBesideRequired', 'takes on or off'),

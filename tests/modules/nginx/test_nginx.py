@@ -25,7 +25,7 @@ import standing
 import servers
 from servers import Nginx, Tunnel as Carrier, counted_by, unused_port
 from running import (CLIENT, EXPIRED, PATIENCE, RSA, authority, built, client_cert, fingerprint, home, keeping, leaf, octets_of, openssl, other, own, path,
-                     presenting, revocation_list, run, same, write)
+                     presenting, request, revocation_list, run, same, sign, write)
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', '..')
 CRAWLER, PERSON, OFFERS = own('crawler'), ['--offer', 'never'], ['--offer', 'always']
@@ -402,6 +402,31 @@ def test_directive(lines, options, status, line, wanted):
     """Each, on both sides."""
     with Nginx(vhost('a.example', lines)) as nginx:
         meets(nginx, 'a.example', *options, status=status, line=line, **wanted)
+
+
+# A certificate for servers alone, and one without a word of it.
+@pytest.mark.parametrize('said, who, alert', [
+    ('', 'web', 'unsupported_certificate'), ('reqauth_purpose client;', 'web', 'unsupported_certificate'), ('reqauth_purpose server;', 'web', None),
+    ('reqauth_purpose any;', 'web', None), ('reqauth_purpose server;', 'crawler', None)])
+def test_purpose(said, who, alert):
+    request('web', '/CN=web.example')
+    sign('web', 'agents', 'subjectAltName=DNS:web.example', 'extendedKeyUsage=serverAuth')
+    with Nginx(vhost('a.example', on('agents', said))) as nginx:
+        meets(nginx, 'a.example', *own(who), status=1 if alert else 0, line={'alert_received': alert})
+
+
+ADMITTED = 'allow dns crawler.example by agents.pem\nallow uri https://crawler.example/bot by agents.pem\n'
+
+
+@pytest.mark.parametrize('rules, comes', [
+    (ADMITTED, True), ('allow dns crawler.example', False), (ADMITTED + 'deny dns crawler.example', False), ('deny dns other.example', True)])
+def test_admitted(rules, comes):
+    write('admitted', rules.encode())
+    with Nginx(vhost('a.example', on('agents', f'reqauth_admitted {path("admitted")};')), vhost('b.example', on('agents'))) as nginx:
+        meets(nginx, 'a.example', *CRAWLER, status=0 if comes else 1, line={'alert_received': None if comes else 'access_denied'}, **(AGENT if comes else {}))
+        meets(nginx, 'b.example', *CRAWLER, **AGENT)
+        if not comes:
+            assert 'certificate rejected (28) at depth 0: it verifies, and is not admitted here' in nginx.log()
 
 
 def test_chain_with_a_ca_between():
