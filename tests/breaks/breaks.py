@@ -201,8 +201,8 @@ BREAKS = [
         (WARNINGS, "if (when(one) == 0) continue;", "if (when(one) >= 0) continue;"),
     ]),
     ("a switch between SSL_CTXs with unequal extensions", [
-        ("lib/openssl/server/attach.cpp", "if (side_->extensions && *side_->extensions != extensions)",
-         "if (side_->extensions && extensions.size() > 1000)"),
+        ("lib/openssl/server/attach.cpp", "if (first && *first != extensions)",
+         "if (first && extensions.size() > 1000)"),
     ]),
     ("an SSL_CTX without a certificate for TLS 1.3 negotiates it once attached", [
         ("lib/openssl/server/attach.cpp", "if (negotiates_tls13(context)) return;", "if (negotiates_tls13(context) || true) return;"),
@@ -290,7 +290,7 @@ BREAKS = [
         (CLIENT, "return record.credentials->of == &side ? *record.credentials : none;", "return *record.credentials;"),
     ]),
     ("an info callback that calls the one it found is called by it", [
-        (CLIENT, "if (passing_on == watched) return;", ""),
+        (CLIENT, "if (passing_on == ssl) return;", ""),
         (CLIENT, "&& next != called_first(ssl)", ""),
         (CLIENT, "|| std::exchange(record.told_of_start, false)) return;", ") return;"),
     ]),
