@@ -109,7 +109,7 @@ int noted_slot() {
 /// own_mark is for an agent's session that libreqauth gives none, since it vouches for nobody by it.
 /// The leaf stands where it does in the library's.
 struct own_mark {
-    std::array<char, leaf_in_mark> begins{'r', 'q', 'x', 3};
+    std::array<char, leaf_in_mark> begins{'r', 'q', 'x'};
     std::array<unsigned char, leaf_octets> leaf{}; ///< the beginning of SHA-256 of the certificate
     std::array<char, mark_octets - leaf_in_mark - leaf_octets> nothing{};
 };

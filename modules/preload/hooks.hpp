@@ -20,7 +20,8 @@ inline constexpr const char* tally_variable = "REQAUTH_EXEC_TALLY";
 /// A mark is what libreqauth writes into an agent's session, first in its ticket application data, and where in it the
 /// leaf's digest stands: docs/reference.md. What the program writes there stands behind it.
 inline constexpr std::size_t mark_octets = 34;
-inline constexpr std::size_t leaf_in_mark = 4;
+inline constexpr char mark_begins[] = {'r', 'q'}; // NOLINT: for memcmp
+inline constexpr std::size_t leaf_in_mark = 3;
 inline constexpr std::size_t leaf_octets = 12;
 
 /// printable_name is a program's name for people, by default this one's: whoever runs it has chosen it, and it may have any octet but a slash.

@@ -1443,7 +1443,7 @@ WRONG = [  # what is in the virtual host, the line that is named, words of the m
     (f'ReqAuthCACertificateFile {path("noise.pem")}', 'noise.pem', 'holds no certificate'),
     (f'ReqAuthCACertificateFile {path("broken.pem")}', 'broken.pem', 'broken.pem'),
     (f'ReqAuthCACertificateFile {path("half.pem")}', 'half.pem', 'half.pem'),
-    (f'ReqAuthCACertificateFile {path("der.pem")}', 'der.pem', 'holds no certificate'),
+    (f'ReqAuthCACertificateFile {path("half.der")}', 'half.der', 'holds no certificate'),
     (f'ReqAuthCACertificateFile {path("crawler.key")}', 'crawler.key', 'crawler.key'),
     (f'ReqAuthCACertificatePath {path("no-certificates")}', 'no-certificates', 'no-certificates'),
     ('ReqAuthCACertificatePath /nowhere', '/nowhere', 'No such file or directory'),
@@ -1496,6 +1496,7 @@ RIGHT = [f'{AGENTS_CA}', f'ReqAuth on\nReqAuthCACertificatePath {path("anchors")
 def not_started(certificates):
     write('half.pem', octets_of('agents.pem')[:200])
     openssl('x509', '-in', 'customers.pem', '-outform', 'DER', '-out', 'der.pem')
+    write('half.der', octets_of('der.pem')[:-1])
     for name in ('no-certificates', 'anchors'):
         os.makedirs(path(name), exist_ok=True)
     shutil.copy(path('agents.pem'), os.path.join(path('anchors'), 'agents.pem'))

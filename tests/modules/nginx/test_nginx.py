@@ -406,11 +406,11 @@ def test_directive(lines, options, status, line, wanted):
 
 # A certificate for servers alone, and one without a word of it.
 @pytest.mark.parametrize('said, who, alert', [
-    ('', 'web', 'unsupported_certificate'), ('reqauth_purpose client;', 'web', 'unsupported_certificate'), ('reqauth_purpose server;', 'web', None),
-    ('reqauth_purpose any;', 'web', None), ('reqauth_purpose server;', 'crawler', None)])
+    ('', 'spider', 'unsupported_certificate'), ('reqauth_purpose client;', 'spider', 'unsupported_certificate'), ('reqauth_purpose server;', 'spider', None),
+    ('reqauth_purpose any;', 'spider', None), ('reqauth_purpose server;', 'crawler', None)])
 def test_purpose(said, who, alert):
-    request('web', '/CN=web.example')
-    sign('web', 'agents', 'subjectAltName=DNS:web.example', 'extendedKeyUsage=serverAuth')
+    request('spider', '/CN=spider.example')
+    sign('spider', 'agents', 'subjectAltName=DNS:spider.example', 'extendedKeyUsage=serverAuth')
     with Nginx(vhost('a.example', on('agents', said))) as nginx:
         meets(nginx, 'a.example', *own(who), status=1 if alert else 0, line={'alert_received': alert})
 
@@ -1407,7 +1407,7 @@ WRONG = {
     'an empty CA file': (one('reqauth on;', f'reqauth_trusted_certificate {path("empty.pem")};'), '/empty.pem;', ['empty.pem', 'no certificate']),
     'a CA file that is none': (one('reqauth on;', f'reqauth_trusted_certificate {path("noise.pem")};'), '/noise.pem;', ['noise.pem', 'no certificate']),
     'a CA file with a broken certificate': (one('reqauth on;', f'reqauth_trusted_certificate {path("broken.pem")};'), '/broken.pem;', ['broken.pem']),
-    'a CA file with a key': (one('reqauth on;', f'reqauth_trusted_certificate {path("key-too.pem")};'), '/key-too.pem;', ['key-too.pem']),
+    'a CA file with a key alone': (one('reqauth on;', f'reqauth_trusted_certificate {path("crawler.key")};'), '/crawler.key;', ['crawler.key']),
     'a directory without CAs': (one('reqauth on;', f'reqauth_trusted_certificate {path("empty.d")};'), '/empty.d;', ['empty.d']),
     'a missing CRL': (one('reqauth on;', TRUSTED, 'reqauth_crl missing.crl;'), 'missing.crl;', ['reqauth_crl: ', '/missing.crl', 'No such file']),
     'a CRL that is none': (one('reqauth on;', TRUSTED, f'reqauth_crl {path("der.crl")};'), '/der.crl;', ['reqauth_crl: ', 'der.crl']),
@@ -1436,7 +1436,6 @@ WRONG = {
 
 @pytest.fixture(scope='module')
 def wrong_files(certificates):
-    write('key-too.pem', octets_of('agents.pem') + octets_of('agents.key'))
     write('der.crl', b'\x30\x03\x02\x01\x00')
     os.mkdir(path('empty.d'))
 
