@@ -329,7 +329,8 @@ REQAUTH_EXPORT int SSL_SESSION_get0_ticket_appdata(SSL_SESSION* session, void** 
     if (found.real == nullptr) return 0;
     const int done = as(&SSL_SESSION_get0_ticket_appdata, found)(session, data, size);
     if (done != 1 || !found.known || *size < mark_octets) return done;
-    if (found.who != caller::anybody) { // for whom nothing that is longer is a server's mark; a client's begins otherwise
+    if (found.who !=
+        caller::anybody) { // for whom nothing that is longer is a server's mark; a client's begins otherwise
         if (std::memcmp(*data, mark_begins, sizeof mark_begins) == 0) *size = mark_octets;
     } else if (mark_of(session) != nullptr) {
         *size -= mark_octets;

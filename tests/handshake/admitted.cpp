@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who may come, of those whose chain verifies (SEC-11).
+// Who may come, of those whose chain verifies (RCA-14).
 
 #include "catch.hpp"
 #include "support/contexts.hpp"
@@ -213,7 +213,7 @@ const row rows[] = {
 } // namespace
 
 TEST_CASE("server / rules of who may come / each name -> comes, or access_denied before the application runs",
-          "[handshake][SEC-11]") {
+          "[handshake][RCA-14]") {
     ROWS(one.name, rows, const row& one) {
         CAPTURE(one.name, one.rules);
         const auto agent = agent_of(one.of_b ? operator_b() : operator_a(), one.all);
@@ -238,7 +238,7 @@ TEST_CASE("server / rules of who may come / each name -> comes, or access_denied
 }
 
 TEST_CASE("server / rules of who may come / thumbprints -> one certificate, whatever its names; denied all the same",
-          "[handshake][SEC-11]") {
+          "[handshake][RCA-14]") {
     const auto mine = agent_of(operator_a(), {dns("x.example")});
     const auto other = agent_of(operator_a(), {dns("x.example")});
     const auto comes = [&](const std::string& rules, const identity& who) {
@@ -259,7 +259,7 @@ TEST_CASE("server / rules of who may come / thumbprints -> one certificate, what
 }
 
 TEST_CASE("server / rules of who may come / nobody vouches for the certificate -> its thumbprint counts, and no name",
-          "[handshake][SEC-11][MTLS-7]") {
+          "[handshake][RCA-14][MTLS-7]") {
     auto about = agent_description("agent");
     about.alt_names = {dns("x.example")};
     const auto own = issue(about);
@@ -283,7 +283,7 @@ TEST_CASE("server / rules of who may come / nobody vouches for the certificate -
 }
 
 TEST_CASE("server / rules of who may come / invalid_is_anonymous -> nobody, and the handshake ends well",
-          "[handshake][SEC-11]") {
+          "[handshake][RCA-14]") {
     const auto server = server_with(both_operators().with_admitted("allow dns other.example"), true);
     const auto client = client_with(agent_of(operator_a(), {dns("x.example")}));
     pair both(*server, *client);
@@ -292,7 +292,7 @@ TEST_CASE("server / rules of who may come / invalid_is_anonymous -> nobody, and 
 }
 
 TEST_CASE("server / rules of who may come / the application wants no tickets -> access_denied all the same",
-          "[handshake][SEC-11]") {
+          "[handshake][RCA-14]") {
     for (const bool stateful : {false, true}) {
         const auto server = server_with(both_operators().with_admitted("allow dns other.example"));
         SSL_CTX_set_num_tickets(server.get(), 0);
@@ -308,7 +308,7 @@ TEST_CASE("server / rules of who may come / the application wants no tickets -> 
 
 TEST_CASE(
     "server / rules of who may come / an info callback forbids the ticket -> nothing is read or written all the same",
-    "[handshake][SEC-11][attack]") {
+    "[handshake][RCA-14][attack]") {
     const auto server = server_context();
     SSL_CTX_set_info_callback(server.get(),
                               [](const SSL* ssl, int, int) { SSL_set_num_tickets(const_cast<SSL*>(ssl), 0); });
@@ -326,7 +326,7 @@ TEST_CASE(
     CHECK(SSL_read(both.server.ssl.get(), buffer, sizeof buffer) <= 0);
 }
 
-TEST_CASE("server / rules of who may come / refused -> counted once, and told of once", "[handshake][SEC-11]") {
+TEST_CASE("server / rules of who may come / refused -> counted once, and told of once", "[handshake][RCA-14]") {
     int refusals = 0;
     int ends = 0;
     reqauth::server_options options;
@@ -361,7 +361,7 @@ TEST_CASE("server / rules of who may come / refused -> counted once, and told of
 }
 
 TEST_CASE("server / rules of who may come / resumed -> with the anchor; under other rules not at all",
-          "[handshake][SEC-11][TLS-2]") {
+          "[handshake][RCA-14][TLS-2]") {
     const auto agent = agent_of(operator_b(), {dns("x.b.example")});
     const std::string rules = "allow dns *.a.example by a.pem\nallow dns *.b.example by b.pem";
     for (const auto how : all_tickets) {
@@ -402,7 +402,7 @@ TEST_CASE("server / rules of who may come / resumed -> with the anchor; under ot
     }
 }
 
-TEST_CASE("trust / with_admitted / what is no rule -> an error with the line", "[handshake][SEC-11]") {
+TEST_CASE("trust / with_admitted / what is no rule -> an error with the line", "[handshake][RCA-14]") {
     struct {
         const char* rules;
         const char* says;
@@ -439,7 +439,7 @@ TEST_CASE("trust / with_admitted / what is no rule -> an error with the line", "
 }
 
 TEST_CASE("trust / with_admitted / digest -> the rules, in any order, once, and not how files are called",
-          "[handshake][SEC-11][SEC-4]") {
+          "[handshake][RCA-14][SEC-4]") {
     const auto digest = [&](const std::string& rules) { return both_operators().with_admitted(rules).digest(); };
     CHECK(digest("allow dns a.example\ndeny dns b.example") ==
           digest("deny dns B.example\nallow dns a.example\nallow dns a.example"));

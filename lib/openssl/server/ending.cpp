@@ -96,7 +96,7 @@ void server_record::owner_ends(const SSL* ssl) noexcept { broken_off(ssl, now); 
 
 void handshake_done(SSL* ssl, server_record& record) {
     if (record.now.hello == nullptr) return; // it was seen, or nobody offered the flag
-    //= SEC-11
+    //= RCA-14
     if (record.now.denied) {
         // The alert is still to come. Where there was nothing to send it with, nothing is read or written either.
         if (SSL_is_init_finished(ssl) != 1) return;

@@ -140,7 +140,7 @@ std::optional<alert> server_sends(SSL* ssl, message what, flag_set& out) {
     case message::certificate_request: acknowledge(ssl, out); return std::nullopt;
     case message::new_session_ticket:
         if (server_record* record = server_record::on(ssl)) {
-            //= SEC-11
+            //= RCA-14
             if (record->now.denied) {
                 raise("the agent's certificate verifies, and is not one of those that may come");
                 SSL_set_num_tickets(ssl, 0);

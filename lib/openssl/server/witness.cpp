@@ -175,7 +175,7 @@ void fail(const asked& by, int error, X509_STORE_CTX* verification) {
 
 // It verifies, and may not come. OpenSSL has no verify error with the alert access_denied: so the handshake goes on, to the
 // ticket that it then has, and ends there.
-//= SEC-11
+//= RCA-14
 void deny(const asked& by, X509_STORE_CTX* verification) {
     fail(by, X509_V_ERR_CERT_REJECTED, verification);
     by.record.now.refused.not_admitted = true;
