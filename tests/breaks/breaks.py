@@ -19,6 +19,7 @@ CLIENT_SCOPE = "lib/openssl/client/session.cpp"
 CERTIFICATES = "lib/openssl/client/certificates.cpp"
 CREDENTIAL = "lib/openssl/client/credential.cpp"
 PEM = "lib/openssl/base/pem.cpp"
+QUIC = "lib/openssl/base/quic.hpp"
 ADMITTED = "lib/openssl/trust/admitted.cpp"
 ANSWERS = "lib/oauth/oauth.cpp"
 CLAIMS = "lib/oauth/claims.cpp"
@@ -623,5 +624,26 @@ BREAKS = [
     ]),
     ("takes any end of a connection for one on the flag", [
         ("lib/openssl/client/outcome.cpp", "!names_another_cause(*facts.alert) : octets_read(&ssl) == facts.octets", "true : true"),
+    ]),
+    ("QUIC: the certificate callback goes by the TLS object inside", [
+        (CLIENT, "SSL* ssl = connection_of(handed);", "SSL* ssl = handed;"),
+    ]),
+    ("QUIC: a client's alert is told of with the TLS object inside", [
+        (CLIENT, "if (event == SSL_CB_WRITE_ALERT) ssl = connection_of(ssl);", ""),
+    ]),
+    ("QUIC: a server's alert is told of with the TLS object inside", [
+        ("lib/openssl/server/events.cpp", "if (event == SSL_CB_WRITE_ALERT) ssl = connection_of(ssl);", ""),
+    ]),
+    ("QUIC: is no TLS 1.3", [
+        (QUIC, "return is_quic(ssl) || SSL_version(ssl) >= TLS1_3_VERSION;", "return SSL_version(ssl) >= TLS1_3_VERSION;"),
+    ]),
+    ("QUIC: the alert in a server's close is not found", [
+        (QUIC, "(how.flags & SSL_CONN_CLOSE_FLAG_LOCAL) == 0 &&", "(how.flags & SSL_CONN_CLOSE_FLAG_LOCAL) != 0 &&"),
+    ]),
+    ("QUIC: what waits for the callback to end is called in it", [
+        (SESSION, "is_quic(ssl) ? SSL_CTX_get_options(SSL_get_SSL_CTX(ssl)) : SSL_get_options(ssl)", "SSL_get_options(ssl)"),
+    ]),
+    ("QUIC: a client in threads of OpenSSL's is taken", [
+        ("lib/openssl/extension.cpp", "if (is_quic(probe.get()) && quic_role_of(context) != quic_role::client)", "if (false)"),
     ]),
 ]
