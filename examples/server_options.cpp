@@ -29,8 +29,9 @@ std::variant<server_options, int> read_server_options(int argc, char** argv) {
         ->type_name("FILE");
     app.add_option("--customers-auth", chosen.customers_auth, "whether those clients are asked at all")
         ->check(CLI::IsMember({"none", "request", "require"}));
-    for (const std::size_t each : {row("missing"), row("invalid"), row("unvouched"), row("beside_required"), row("crl"),
-                                   row("purpose"), row("admitted"), row("ca_names"), row("session_age"), row("label")})
+    for (const std::size_t each :
+         {row("missing"), row("invalid"), row("unvouched"), row("beside_required"), row("cross_signed"), row("crl"),
+          row("purpose"), row("admitted"), row("ca_names"), row("session_age"), row("label")})
         option(each);
     app.add_option(
            "--vhost", vhosts,

@@ -133,6 +133,7 @@ reqauth::server_policy policy_of(const settings& all, const reqauth::trust& agen
     policy.ca_names = all.ca_names;
     policy.beside_customers = true;
     policy.beside_required = all.beside_required;
+    policy.cross_signed = all.cross_signed;
     return policy;
 }
 

@@ -33,6 +33,7 @@ struct settings {
     bool ca_names = true;
     std::uint32_t verify_depth = not_said; ///< OpenSSL's default, then
     bool beside_required = false;
+    bool cross_signed = false;
     bool misdirected_is_421 = false;
     bool trusts_inbound = false;
     bool counts = false;
@@ -98,6 +99,8 @@ constexpr setting table[] = {
      "the most CAs between a certificate and its anchor"},
     {"beside_required", choice{&settings::beside_required, "on", "off"},
      "agents come in where a certificate is required of everybody"},
+    {"cross_signed", choice{&settings::cross_signed, "on", "off"},
+     "agents come in whose certificate is good as a customer's, too. Danger: it then opens both doors"},
     {"misdirected", choice{&settings::misdirected_is_421, "421", "empty"},
      "the answer where a request names another host than the handshake"},
     {"trusts_inbound", choice{&settings::trusts_inbound, "on", "off"},

@@ -12,14 +12,20 @@ namespace reqauth_settings {
 
 /// spelled gives the option of a row.
 inline const char* spelled(std::size_t of) {
-    constexpr std::pair<const char*, std::size_t> options[] = {
-        {"--agents-ca", row("agents")},    {"--crl", row("crl")},
-        {"--purpose", row("purpose")},     {"--admitted", row("admitted")},
-        {"--on-missing", row("missing")},  {"--on-invalid", row("invalid")},
-        {"--unvouched", row("unvouched")}, {"--beside-required", row("beside_required")},
-        {"--ca-names", row("ca_names")},   {"--session-age", row("session_age")},
-        {"--label", row("label")},         {"--flag", row("flag")},
-        {"--extension", row("extension")}};
+    constexpr std::pair<const char*, std::size_t> options[] = {{"--agents-ca", row("agents")},
+                                                               {"--crl", row("crl")},
+                                                               {"--purpose", row("purpose")},
+                                                               {"--admitted", row("admitted")},
+                                                               {"--on-missing", row("missing")},
+                                                               {"--on-invalid", row("invalid")},
+                                                               {"--unvouched", row("unvouched")},
+                                                               {"--beside-required", row("beside_required")},
+                                                               {"--cross-signed", row("cross_signed")},
+                                                               {"--ca-names", row("ca_names")},
+                                                               {"--session-age", row("session_age")},
+                                                               {"--label", row("label")},
+                                                               {"--flag", row("flag")},
+                                                               {"--extension", row("extension")}};
     const auto* found = std::ranges::find(options, of, &std::pair<const char*, std::size_t>::second);
     return found != std::end(options) ? found->first : "";
 }

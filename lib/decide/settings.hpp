@@ -19,7 +19,7 @@ template <> inline constexpr auto description<server_policy> = described<server_
     setting("when_offered", &server_policy::when_offered), setting("ca_names", &server_policy::ca_names),
     setting("beside_customers", &server_policy::beside_customers),
     setting("beside_required", &server_policy::beside_required),
-    setting("shared_anchors", &server_policy::shared_anchors),
+    setting("shared_anchors", &server_policy::shared_anchors), setting("cross_signed", &server_policy::cross_signed),
     setting("verify_result_ok", &server_policy::verify_result_ok),
     setting("refuse_early_data", &server_policy::refuse_early_data),
     setting("session_id_context", &server_policy::session_id_context,

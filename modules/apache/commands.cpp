@@ -81,6 +81,7 @@ const command_rec commands[] = {
     spell("ReqAuthCANames", of("ca_names")),
     spell("ReqAuthVerifyDepth", of("verify_depth")),
     spell("ReqAuthBesideRequired", of("beside_required")),
+    spell("ReqAuthCrossSigned", of("cross_signed")),
     spell("ReqAuthMisdirected", of("misdirected")),
     spell("ReqAuthCount", of("counts")),
     spell("ReqAuthDangerTrustInboundFields", of("trusts_inbound")),

@@ -63,6 +63,7 @@ ngx_command_t commands[] = {
     directive(ngx_string("reqauth_flag"), row("flag")),
     directive(ngx_string("reqauth_extension"), row("extension")),
     directive(ngx_string("reqauth_beside_required"), row("beside_required")),
+    directive(ngx_string("reqauth_cross_signed"), row("cross_signed")),
     directive(ngx_string("reqauth_misdirected"), row("misdirected")),
     directive(ngx_string("reqauth_count"), row("counts")),
     {ngx_string("reqauth_status"), NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, take_status, NGX_HTTP_LOC_CONF_OFFSET,

@@ -61,6 +61,7 @@ std::optional<command> read_options(std::span<char*> arguments) {
     option(row("missing"))->needs(server);
     option(row("invalid"))->needs(server);
     option(row("beside_required"))->needs(server);
+    option(row("cross_signed"))->needs(server);
     app.add_flag(
            "--visible", all.visible,
            "let the program see agents' certificates. Danger: one that takes any certificate that is there for a "

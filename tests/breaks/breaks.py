@@ -625,6 +625,16 @@ BREAKS = [
     ("takes any end of a connection for one on the flag", [
         ("lib/openssl/client/outcome.cpp", "!names_another_cause(*facts.alert) : octets_read(&ssl) == facts.octets", "true : true"),
     ]),
+    ("an agent's certificate opens the customers' door, too", [
+        (WITNESS, "} else if (opens_customers_door(*by, verification)) {", "} else if (by->ssl == nullptr) {"),
+    ]),
+    ("a CA's own certificate hides the one that customers' CA has signed", [
+        (WITNESS, "(X509_get_extension_flags(each) & EXFLAG_SS) == 0 &&", ""),
+    ]),
+    ("without memory: an agent's certificate opens the customers' door, too", [
+        (WITNESS, "if (verified < 0 || found == X509_V_ERR_OUT_OF_MEM || found == X509_V_ERR_STORE_LOOKUP || found == X509_V_ERR_UNSPECIFIED)",
+         "if (found == -1)"),
+    ]),
     ("QUIC: the certificate callback goes by the TLS object inside", [
         (CLIENT, "SSL* ssl = connection_of(handed);", "SSL* ssl = handed;"),
     ]),
@@ -642,6 +652,9 @@ BREAKS = [
     ]),
     ("QUIC: what waits for the callback to end is called in it", [
         (SESSION, "is_quic(ssl) ? SSL_CTX_get_options(SSL_get_SSL_CTX(ssl)) : SSL_get_options(ssl)", "SSL_get_options(ssl)"),
+    ]),
+    ("QUIC: what waits for a client's callback to end is called in it", [
+        (CLIENT, "if (is_quic(ssl)) return there.sends_extension;", ""),
     ]),
     ("QUIC: a client in threads of OpenSSL's is taken", [
         ("lib/openssl/extension.cpp", "if (is_quic(probe.get()) && quic_role_of(context) != quic_role::client)", "if (false)"),

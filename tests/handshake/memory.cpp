@@ -309,6 +309,23 @@ TEST_CASE("server / flagged handshake, each allocation fails -> the application'
         }
 }
 
+TEST_CASE(
+    "server / an agent's certificate that is good as a customer's, too, each allocation fails -> never an agent's",
+    "[handshake][attack][SEC-2][RCA-17]") {
+    const auto server = attached_server(asking_three());
+    const auto client = client_of_three(three().agent);
+    const owned<X509_STORE> customers(X509_STORE_new());
+    REQUIRE(X509_STORE_add_cert(customers.get(), three().root.certificate.get()) == 1);
+    CHECK(for_each_allocation([&] {
+              pair both(*server, *client->context);
+              SSL_set1_verify_cert_store(both.server.ssl.get(), customers.get());
+              SSL_set_verify(both.server.ssl.get(), SSL_VERIFY_PEER, nullptr);
+              shake_without_memory(both);
+              CAPTURE(counted, failing);
+              CHECK(whole_or_none(reqauth::peer_of(*both.server.ssl)) == "none");
+          }) > 100);
+}
+
 TEST_CASE("trust / made, each allocation fails -> all of it, or an error", "[handshake][attack][SEC-2][RCA-13]") {
     const std::string pem_of_all = pem(*three().root.certificate) + pem(*the_cast().agents_ca.certificate) +
                                    crl(three().root) +

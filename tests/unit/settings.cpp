@@ -75,6 +75,7 @@ TEST_CASE("settings / policy_of, options_of / as said -> the library's settings,
     CHECK(plain.ca_names);
     CHECK(plain.beside_customers);
     CHECK_FALSE(plain.beside_required);
+    CHECK_FALSE(plain.cross_signed);
     const reqauth::server_options defaults;
     CHECK(options_of({}).max_session_age == defaults.max_session_age);
     CHECK(options_of({}).flag == defaults.flag);
@@ -87,6 +88,7 @@ TEST_CASE("settings / policy_of, options_of / as said -> the library's settings,
                                       {row("verify_depth"), "3"},
                                       {row("purpose"), "any"},
                                       {row("beside_required"), "on"},
+                                      {row("cross_signed"), "on"},
                                       {row("label"), "x"}})
         set(all, which, word);
     const auto other = policy_of(all, agents);
@@ -94,6 +96,7 @@ TEST_CASE("settings / policy_of, options_of / as said -> the library's settings,
     CHECK(other.when_offered.agents()->digest() == agents.with_purpose(reqauth::purpose::any).with_depth(3).digest());
     CHECK_FALSE(other.ca_names);
     CHECK(other.beside_required);
+    CHECK(other.cross_signed);
     CHECK(options_of(all).flag == 9);
     CHECK(options_of(all).label == "x");
     set(all, row("invalid"), "continue");

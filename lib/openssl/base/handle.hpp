@@ -23,6 +23,7 @@ using bio_handle = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
 using x509_handle = std::unique_ptr<X509, freed_by<X509_free>>;
 using pkey_handle = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
 using digest_context_handle = std::unique_ptr<EVP_MD_CTX, freed_by<EVP_MD_CTX_free>>;
+using verification_handle = std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>>;
 using ssl_handle = std::unique_ptr<SSL, freed_by<SSL_free>>;
 using names_handle = std::unique_ptr<STACK_OF(X509_NAME), freed_by<free_names>>;
 using certificates_handle = std::unique_ptr<STACK_OF(X509), freed_by<free_certificates>>;

@@ -138,6 +138,7 @@ bool is_ours(const client_side& side, const X509* certificate, const EVP_PKEY* k
 
 // The ClientHello has the extension, and the scope is worked out there.
 bool settles_later(SSL* ssl, const attached_client& there) noexcept {
+    if (is_quic(ssl)) return there.sends_extension; // SSL_get_options would wait for this callback to end
     const auto highest = SSL_get_max_proto_version(ssl);
     return there.sends_extension && (highest == 0 || highest >= TLS1_3_VERSION) &&
            (SSL_get_options(ssl) & SSL_OP_NO_TLSv1_3) == 0;

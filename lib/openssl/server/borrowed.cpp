@@ -166,6 +166,24 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
     }
 }
 
+verification_handle borrowed::customers_verification(SSL* ssl, X509* leaf, STACK_OF(X509) * untrusted) const {
+    if (taken_ == nullptr || taken_->verify_mode == SSL_VERIFY_NONE) return nullptr;
+    X509_STORE* own = taken_->store != nullptr ? taken_->store.get() : SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
+    verification_handle all(X509_STORE_CTX_new());
+    if (all == nullptr || X509_STORE_CTX_init(all.get(), own, leaf, untrusted) != 1 ||
+        X509_STORE_CTX_set_default(all.get(), "ssl_client") != 1)
+        throw error(errc::openssl, "a verification cannot be set up" + drain_errors());
+    X509_VERIFY_PARAM* in_force = X509_STORE_CTX_get0_param(all.get());
+    X509_VERIFY_PARAM_set_auth_level(in_force, SSL_get_security_level(ssl));
+    // A copy that says nothing of what the application has not set.
+    const parameters own_parameters(X509_VERIFY_PARAM_new(), X509_VERIFY_PARAM_free);
+    if (own_parameters == nullptr || X509_VERIFY_PARAM_set1(own_parameters.get(), taken_->parameters.get()) != 1 ||
+        X509_VERIFY_PARAM_set1(in_force, own_parameters.get()) != 1)
+        throw error(errc::openssl, "the verify parameters cannot be set" + drain_errors());
+    X509_STORE_CTX_set_verify_cb(all.get(), no_verify_callback);
+    return all;
+}
+
 //= SEC-2
 bool borrowed::give_back(SSL* ssl) noexcept {
     if (taken_ == nullptr) return true;

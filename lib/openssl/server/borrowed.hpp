@@ -71,6 +71,10 @@ public:
     /// whom the application expects, and an agent is verified apart from them.
     [[nodiscard]] bool has_dane() const noexcept { return taken_ != nullptr && taken_->dane; }
 
+    /// customers_verification is what OpenSSL would verify a customer's certificate by, with nobody to tell of errors; null:
+    /// the application asks no customers. Throws error{openssl}.
+    [[nodiscard]] verification_handle customers_verification(SSL* ssl, X509* leaf, STACK_OF(X509) * untrusted) const;
+
     /// give_back undoes `take`: verify mode, callback, store and lists where the application has not set others meanwhile,
     /// and its verify parameters always. False where there is no memory for it. Then the connection ends: nothing is read
     /// from or written to the SSL any more, and no certificate is taken, until a later call succeeds.

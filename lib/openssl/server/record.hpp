@@ -59,6 +59,7 @@ struct turned_down {
     int depth = 0;
     bool server_at_fault = false;
     bool not_admitted = false;
+    bool cross_signed = false;
 };
 
 /// server_record is what is kept of one SSL.

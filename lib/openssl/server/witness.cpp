@@ -11,6 +11,8 @@
 #include <reqauth/error.hpp>
 
 #include <openssl/asn1t.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <optional>
@@ -37,6 +39,7 @@ bool under_terms_of(X509_STORE_CTX* verification, const SSL* ssl, const trust_st
            X509_STORE_CTX_get_verify_cb(verification) == witness;
 }
 
+void free_list(STACK_OF(X509) * list) noexcept { sk_X509_free(list); }
 void free_crls(STACK_OF(X509_CRL) * lists) noexcept { sk_X509_CRL_pop_free(lists, X509_CRL_free); }
 
 bool pinned(const X509& certificate, const trust_store& trust) {
@@ -184,6 +187,30 @@ void deny(const asked& by, X509_STORE_CTX* verification) {
     SSL_set_num_tickets(by.ssl, 1);
 }
 
+// Of the draft's two sets of certificates none may be in both. A CA that both sides have signed makes such.
+//= RCA-17
+bool opens_customers_door(const asked& by, X509_STORE_CTX* ours) {
+    const server_policy& policy = *by.record.now.decided_by->policy;
+    if (policy.cross_signed || policy.shared_anchors) return false;
+    // One that has signed itself is an anchor or nothing, and would hide one of the same key that another CA has signed.
+    const std::unique_ptr<STACK_OF(X509), freed_by<free_list>> known(sk_X509_new_null());
+    for (const STACK_OF(X509) * all : {X509_STORE_CTX_get0_chain(ours), X509_STORE_CTX_get0_untrusted(ours)})
+        for (int i = 0; i < sk_X509_num(all); ++i)
+            if (X509* each = sk_X509_value(all, i);
+                (X509_get_extension_flags(each) & EXFLAG_SS) == 0 && sk_X509_push(known.get(), each) == 0)
+                throw error(errc::openssl, "a chain cannot be kept");
+    const auto theirs = by.record.put_aside.customers_verification(by.ssl, X509_STORE_CTX_get0_cert(ours), known.get());
+    if (theirs == nullptr) return false;
+    ERR_set_mark();
+    const int verified = X509_verify_cert(theirs.get());
+    ERR_pop_to_mark();
+    const int found = X509_STORE_CTX_get_error(theirs.get());
+    if (verified < 0 || found == X509_V_ERR_OUT_OF_MEM || found == X509_V_ERR_STORE_LOOKUP ||
+        found == X509_V_ERR_UNSPECIFIED)
+        throw error(errc::openssl, "what customers are verified by cannot be looked at");
+    return verified == 1;
+}
+
 // OpenSSL makes the alert of the error that stays. One that is the server's own ends in internal_error.
 int answer(const asked& by, X509_STORE_CTX* verification) {
     if (!by.seen.failed) return 1;
@@ -198,7 +225,7 @@ int answer(const asked& by, X509_STORE_CTX* verification) {
 int verify_apart(const asked& by, X509_STORE_CTX* theirs) {
     if (!std::exchange(by.record.now.verified_apart, true)) {
         X509* leaf = X509_STORE_CTX_get0_cert(theirs);
-        std::unique_ptr<X509_STORE_CTX, freed_by<X509_STORE_CTX_free>> ours(X509_STORE_CTX_new());
+        verification_handle ours(X509_STORE_CTX_new());
         if (leaf == nullptr || ours == nullptr ||
             X509_STORE_CTX_init(ours.get(), by.trust.store.get(), leaf, X509_STORE_CTX_get0_untrusted(theirs)) != 1 ||
             X509_STORE_CTX_set_ex_data(ours.get(), SSL_get_ex_data_X509_STORE_CTX_idx(), by.ssl) != 1) {
@@ -249,6 +276,9 @@ int verification_ended(X509_STORE_CTX* verification) {
                 fail(*by, found, verification);
             } else if (!admits(by->trust.admitted, *X509_STORE_CTX_get0_cert(verification), &under->thumbprint)) {
                 deny(*by, verification);
+            } else if (opens_customers_door(*by, verification)) {
+                fail(*by, X509_V_ERR_CERT_REJECTED, verification);
+                by->record.now.refused.cross_signed = true;
             } else {
                 by->record.now.leaf = reference(X509_STORE_CTX_get0_cert(verification));
                 by->record.now.anchor = reference(last);
