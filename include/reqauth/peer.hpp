@@ -91,7 +91,7 @@ enum class reason {
     invalid,              ///< the certificate did not verify; verify_error says why
     not_witnessed,        ///< the handshake ended well, but the library's own verify callback never saw it do so
     not_vouched,          ///< a resumed session that nothing vouches for: an external PSK, or another policy's
-    handshake_unfinished, ///< the handshake goes on, or failed
+    handshake_unfinished, ///< the handshake goes on, or failed. It stays the last
 };
 
 /// to_string gives the enumerator's name.

@@ -232,7 +232,7 @@ struct server_counters {
     std::uint64_t refused = 0;      ///< of `offered`, those that the server ended with a fatal alert
     /// Why there was no flagged_peer, by `reason`. Of a handshake that ended badly: `invalid`, `empty` or `not_vouched`
     /// where the server refused it for that, else `handshake_unfinished`.
-    std::array<std::uint64_t, 7> reasons{};
+    std::array<std::uint64_t, static_cast<std::size_t>(reason::handshake_unfinished) + 1> reasons{};
     /// Of `invalid`, by X509_V_ERR_ value. The last is for all that are larger.
     std::array<std::uint64_t, 128> verify_errors{};
 };

@@ -180,9 +180,7 @@ std::string_view why_none(const std::optional<reason>& because, const served& ho
         return "the one that the client sent did not verify: send its intermediate certificates too, and use one of a "
                "CA "
                "that the server trusts, which is valid and not revoked";
-    case reason::not_witnessed:
-    case reason::not_vouched:
-    case reason::handshake_unfinished: break;
+    default: break;
     }
     return "nothing vouches for one on this connection: connect anew, without resuming a session, and present that "
            "certificate";

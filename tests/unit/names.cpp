@@ -44,6 +44,7 @@ TEST_CASE("names / to_string / every value of every public enum -> what the head
     CHECK(named_from_here<client_auth::mode>() == 3);
     CHECK(named_from_here<subject_alt_name::kind>() == 5);
     CHECK(named_from_here<reason>() == 7);
+    CHECK(std::size(server_counters().reasons) == 7); // one for each
     CHECK(named_from_here<server_outcome::answer>() == 5);
     CHECK(named_from_here<offer>() == 3);
     CHECK(named_from_here<unacknowledged>() == 3);
