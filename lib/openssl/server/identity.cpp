@@ -15,6 +15,22 @@ namespace reqauth {
 
 namespace detail {
 
+/// identity is what a flagged_peer shows.
+struct identity {
+    x509_handle leaf;
+    x509_handle anchor;
+    certificates_handle chain;
+    std::vector<X509*> chain_view;
+    std::string subject;
+    std::string issuer;
+    std::string serial;
+    std::chrono::system_clock::time_point not_after;
+    std::vector<subject_alt_name> alt_names;
+    std::array<std::uint8_t, 32> thumbprint{};
+    bool resumed = false;
+    bool from_early_data = false;
+};
+
 namespace {
 
 void free_text(char* text) noexcept { OPENSSL_free(text); }
@@ -79,10 +95,10 @@ std::string serial_of(const X509& certificate) {
     return BN_is_zero(number.get()) == 1 ? "00" : text.get();
 }
 
-std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t, 32>& thumbprint,
-                                      const STACK_OF(X509) * chain) {
+std::shared_ptr<const identity> identity_of(const SSL& ssl, const server_record::handshake& now) {
+    X509& leaf = *SSL_get0_peer_certificate(&ssl);
     auto who = std::make_shared<identity>();
-    who->thumbprint = thumbprint;
+    who->thumbprint = now.facts.witness.leaf;
     who->subject = name_text(X509_get_subject_name(&leaf));
     who->issuer = name_text(X509_get_issuer_name(&leaf));
     who->serial = serial_of(leaf);
@@ -98,9 +114,14 @@ std::shared_ptr<identity> identity_of(X509& leaf, const std::array<std::uint8_t,
     for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i)
         who->alt_names.push_back(alt_name_of(sk_GENERAL_NAME_value(names.get(), i)));
     who->leaf = reference(&leaf);
-    if (chain != nullptr) {
-        who->chain.reset(
-            X509_chain_up_ref(const_cast<STACK_OF(X509)*>(chain))); // NOLINT: takes references, changes nothing
+    who->anchor = reference(now.anchor.get());
+    who->resumed = SSL_session_reused(&ssl) == 1;
+    //= TLS-4
+    who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
+    // What an earlier handshake of the SSL verified is not this one's chain.
+    if (!who->resumed) {
+        if (sk_X509_num(now.chain.get()) <= 0) throw error(errc::openssl, "the verified chain is not there");
+        who->chain.reset(X509_chain_up_ref(now.chain.get()));
         if (who->chain == nullptr) throw error(errc::openssl, "a chain cannot be kept" + drain_errors());
         for (int i = 0; i < sk_X509_num(who->chain.get()); ++i)
             who->chain_view.push_back(sk_X509_value(who->chain.get(), i));

@@ -53,18 +53,8 @@ peer peer_of(const SSL& ssl) {
     if (against) return other_peer{*against, *against == reason::invalid ? now->facts.witness.error : 0};
     if (now->who != nullptr) return peer_maker::make(now->who);
     try {
-        const bool resumed = SSL_session_reused(&ssl) == 1;
-        // What an earlier handshake of the SSL verified is not this one's chain.
-        const STACK_OF(X509)* chain = now->chain.get();
-        if (!resumed && sk_X509_num(chain) <= 0) throw error(errc::openssl, "the verified chain is not there");
-        const auto who =
-            identity_of(*SSL_get0_peer_certificate(&ssl), now->facts.witness.leaf, resumed ? nullptr : chain);
-        who->anchor = reference(now->anchor.get());
-        who->resumed = resumed;
-        //= TLS-4
-        who->from_early_data = SSL_get_early_data_status(&ssl) == SSL_EARLY_DATA_ACCEPTED;
-        now->who = who;
-        return peer_maker::make(who);
+        now->who = identity_of(ssl, *now);
+        return peer_maker::make(now->who);
     } catch (const error&) {
         // OpenSSL could not write the certificate's names: nobody is authenticated by it.
         return other_peer{reason::not_witnessed, 0};
