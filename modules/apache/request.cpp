@@ -22,41 +22,31 @@ namespace {
 using reqauth::cert_format;
 using reqauth::flagged_peer;
 using namespace reqauth_modules;
-using kind = reqauth::subject_alt_name::kind;
+
+constexpr std::array own_names = {"REQAUTH_OUTCOME",
+                                  "REQAUTH_REASON",
+                                  "REQAUTH_VERIFY",
+                                  "REQAUTH_CLIENT_CERT",
+                                  "REQAUTH_CLIENT_CERT_CHAIN",
+                                  "REQAUTH_CERT",
+                                  "REQAUTH_ESCAPED_CERT",
+                                  "REQAUTH_X5T_S256",
+                                  "REQAUTH_XFCC",
+                                  "REQAUTH_CUSTOMER_CLIENT_CERT",
+                                  "REQAUTH_CUSTOMER_X5T_S256",
+                                  "REQAUTH_CUSTOMER_XFCC",
+                                  "REQAUTH_UNVOUCHED_CLIENT_CERT",
+                                  "REQAUTH_UNVOUCHED_ESCAPED_CERT",
+                                  "REQAUTH_UNVOUCHED_X5T_S256"};
 
 // All names there are: those of an agent are taken away before others are set.
-constexpr std::array names = {"REQAUTH_OUTCOME",
-                              "REQAUTH_REASON",
-                              "REQAUTH_VERIFY",
-                              "REQAUTH_SUBJECT",
-                              "REQAUTH_ISSUER",
-                              "REQAUTH_SERIAL",
-                              "REQAUTH_NOT_AFTER",
-                              "REQAUTH_SAN_DNS",
-                              "REQAUTH_SAN_URI",
-                              "REQAUTH_FINGERPRINT",
-                              "REQAUTH_RESUMED",
-                              "REQAUTH_CLIENT_CERT",
-                              "REQAUTH_CLIENT_CERT_CHAIN",
-                              "REQAUTH_CERT",
-                              "REQAUTH_ESCAPED_CERT",
-                              "REQAUTH_X5T_S256",
-                              "REQAUTH_XFCC",
-                              "REQAUTH_CUSTOMER_CLIENT_CERT",
-                              "REQAUTH_CUSTOMER_X5T_S256",
-                              "REQAUTH_CUSTOMER_XFCC",
-                              "REQAUTH_UNVOUCHED_CLIENT_CERT",
-                              "REQAUTH_UNVOUCHED_ESCAPED_CERT",
-                              "REQAUTH_UNVOUCHED_X5T_S256",
-                              "REQAUTH_PRESENTED_SUBJECT",
-                              "REQAUTH_PRESENTED_ISSUER",
-                              "REQAUTH_PRESENTED_SERIAL",
-                              "REQAUTH_PRESENTED_NOT_BEFORE",
-                              "REQAUTH_PRESENTED_NOT_AFTER",
-                              "REQAUTH_PRESENTED_FINGERPRINT",
-                              "REQAUTH_PRESENTED_DEPTH",
-                              "REQAUTH_PRESENTED_FAILED",
-                              "REQAUTH_PRESENTED_BECAUSE"};
+constexpr auto names = [] {
+    std::array<const char*, own_names.size() + std::size(agent_variables) + std::size(presented_variables)> all{};
+    auto* to = std::copy(own_names.begin(), own_names.end(), all.begin());
+    for (const auto& each : agent_variables) *to++ = each.apache;
+    for (const auto& each : presented_variables) *to++ = each.apache;
+    return all;
+}();
 
 // Whether the request may be told what a certificate says: the agent's own, or one that did not verify.
 bool may_say(standing is, const connection& kept) {
@@ -173,15 +163,8 @@ said said_of_others(conn_rec* c, const SSL& ssl) {
                         {"REQAUTH_CUSTOMER_XFCC", cert_format::xfcc}});
     const auto what = reqauth::presented_of(ssl);
     if (!what) return {};
-    said all = {{"REQAUTH_PRESENTED_SUBJECT", what->subject},
-                {"REQAUTH_PRESENTED_ISSUER", what->issuer},
-                {"REQAUTH_PRESENTED_SERIAL", what->serial},
-                {"REQAUTH_PRESENTED_NOT_BEFORE", what->not_before},
-                {"REQAUTH_PRESENTED_NOT_AFTER", what->not_after},
-                {"REQAUTH_PRESENTED_FINGERPRINT", hexadecimal(what->thumbprint)},
-                {"REQAUTH_PRESENTED_DEPTH", std::to_string(what->depth)},
-                {"REQAUTH_PRESENTED_FAILED", what->failed},
-                {"REQAUTH_PRESENTED_BECAUSE", what->because}};
+    said all;
+    for (const auto& each : presented_variables) all.emplace_back(each.apache, each.text(*what));
     if (const auto unvouched = reqauth::unvouched_of(ssl))
         for (auto& each : written(c, unvouched->certificate(),
                                   {{"REQAUTH_UNVOUCHED_CLIENT_CERT", cert_format::client_cert},
@@ -192,14 +175,8 @@ said said_of_others(conn_rec* c, const SSL& ssl) {
 }
 
 said said_of(conn_rec* c, const flagged_peer& agent) {
-    said all = {{"REQAUTH_SUBJECT", agent.subject()},
-                {"REQAUTH_ISSUER", agent.issuer()},
-                {"REQAUTH_SERIAL", agent.serial()},
-                {"REQAUTH_NOT_AFTER", end_of(agent)},
-                {"REQAUTH_SAN_DNS", names_of(agent, kind::dns)},
-                {"REQAUTH_SAN_URI", names_of(agent, kind::uri)},
-                {"REQAUTH_FINGERPRINT", hexadecimal(agent.thumbprint())},
-                {"REQAUTH_RESUMED", agent.resumed() ? "1" : "0"}};
+    said all;
+    for (const auto& each : agent_variables) all.emplace_back(each.apache, each.text(agent));
     const auto add = [&](bool chain) {
         const auto found = reqauth::client_cert_of_agent(agent, {.chain = chain});
         const auto* const fields = std::get_if<reqauth::client_cert_fields>(&found);

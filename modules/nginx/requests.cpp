@@ -81,21 +81,25 @@ std::string within(const ngx_http_request_t* request, std::string value) {
 }
 
 /// of_agent gives a variable that only a verified agent has.
-using of_agent = std::string (*)(const ngx_http_request_t*, const flagged_peer&);
+using of_agent = std::string (*)(const ngx_http_request_t*, const flagged_peer&, uintptr_t row);
 
 template <of_agent write>
-ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
+ngx_int_t agents_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t row) try {
     const SSL* ssl = ssl_of(request);
     if (ssl == nullptr) return not_found(value);
     const peer who = reqauth::peer_of(*ssl);
     if (standing_of(*ssl, who, *settings_of(request)) != standing::agent) return not_found(value);
-    return give(request, value, write(request, std::get<flagged_peer>(who)));
+    return give(request, value, write(request, std::get<flagged_peer>(who), row));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
 
+std::string agents_text(const ngx_http_request_t* /*request*/, const flagged_peer& agent, uintptr_t row) {
+    return agent_variables[row].text(agent);
+}
+
 template <cert_format format> constexpr auto agents_cert =
-    agents_variable<[](auto* request, const flagged_peer& agent) {
+    agents_variable<[](auto* request, const flagged_peer& agent, auto) {
         return within(request, written_as(agent.certificate(), format));
     }>;
 
@@ -117,13 +121,14 @@ struct seen {
     reqauth::server_outcome outcome;
     peer who;
     bool misdirected;
+    uintptr_t row;
 };
 
 /// of_anybody gives a variable that every TLS connection has.
 using of_anybody = std::string (*)(const seen&);
 
 template <of_anybody write>
-ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t /*data*/) try {
+ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value_t* value, uintptr_t row) try {
     const SSL* ssl = ssl_of(request);
     if (ssl == nullptr) return not_found(value);
     const auto outcome = reqauth::server_outcome_of(*ssl);
@@ -131,7 +136,7 @@ ngx_int_t anybodys_variable(ngx_http_request_t* request, ngx_http_variable_value
     const standing is = standing_of(*ssl, who, *settings_of(request));
     const bool misdirected = is == standing::stranger || is == standing::misdirected;
     if (misdirected) who = reqauth::other_peer{};
-    return give(request, value, write({*ssl, outcome, std::move(who), misdirected}));
+    return give(request, value, write({*ssl, outcome, std::move(who), misdirected, row}));
 } catch (const std::exception&) {
     return NGX_ERROR;
 }
@@ -157,9 +162,9 @@ std::string verify_of(const seen& connection) {
 }
 
 /// presented gives what an agent's certificate says that did not verify, and was let pass. It is no identity.
-template <auto member> std::string presented(const seen& connection) {
+std::string presented(const seen& connection) {
     const auto what = connection.misdirected ? std::nullopt : reqauth::presented_of(connection.ssl);
-    return what ? text_of((*what).*member) : std::string();
+    return what ? presented_variables[connection.row].text(*what) : std::string();
 }
 
 /// unvouched_cert gives the certificate that nobody vouches for, whose key is proven.
@@ -170,30 +175,21 @@ template <cert_format format> std::string unvouched_cert(const seen& connection)
     return value.size() <= reqauth::client_cert_options().most ? value : std::string();
 }
 
-struct variable {
+struct own_variable {
     const char* name;
     ngx_http_get_variable_pt get;
 };
 
-using kind = reqauth::subject_alt_name::kind;
-using reqauth::presented_certificate;
-
-constexpr variable variables[] = {
+constexpr own_variable own_variables[] = {
     {"reqauth_outcome", anybodys_variable<outcome_of>},
     {"reqauth_reason", anybodys_variable<reason_of>},
     {"reqauth_verify", anybodys_variable<verify_of>},
-    {"reqauth_subject", agents_variable<[](auto*, const flagged_peer& agent) { return agent.subject(); }>},
-    {"reqauth_issuer", agents_variable<[](auto*, const flagged_peer& agent) { return agent.issuer(); }>},
-    {"reqauth_serial", agents_variable<[](auto*, const flagged_peer& agent) { return agent.serial(); }>},
-    {"reqauth_not_after", agents_variable<[](auto*, const flagged_peer& agent) { return end_of(agent); }>},
-    {"reqauth_san_dns", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::dns); }>},
-    {"reqauth_san_uri", agents_variable<[](auto*, const flagged_peer& agent) { return names_of(agent, kind::uri); }>},
-    {"reqauth_fingerprint",
-     agents_variable<[](auto*, const flagged_peer& agent) { return hexadecimal(agent.thumbprint()); }>},
-    {"reqauth_client_cert",
-     agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, false); }>},
-    {"reqauth_client_cert_chain",
-     agents_variable<[](auto* request, const flagged_peer& agent) { return client_cert_of(request, agent, true); }>},
+    {"reqauth_client_cert", agents_variable<[](auto* request, const flagged_peer& agent, auto) {
+         return client_cert_of(request, agent, false);
+     }>},
+    {"reqauth_client_cert_chain", agents_variable<[](auto* request, const flagged_peer& agent, auto) {
+         return client_cert_of(request, agent, true);
+     }>},
     {"reqauth_raw_cert", agents_cert<cert_format::pem>},
     {"reqauth_escaped_cert", agents_cert<cert_format::escaped_pem>},
     {"reqauth_x5t_s256", agents_cert<cert_format::x5t_s256>},
@@ -204,17 +200,6 @@ constexpr variable variables[] = {
     {"reqauth_unvouched_client_cert", anybodys_variable<unvouched_cert<cert_format::client_cert>>},
     {"reqauth_unvouched_escaped_cert", anybodys_variable<unvouched_cert<cert_format::escaped_pem>>},
     {"reqauth_unvouched_x5t_s256", anybodys_variable<unvouched_cert<cert_format::x5t_s256>>},
-    {"reqauth_resumed",
-     agents_variable<[](auto*, const flagged_peer& agent) { return std::string(agent.resumed() ? "1" : "0"); }>},
-    {"reqauth_presented_subject", anybodys_variable<presented<&presented_certificate::subject>>},
-    {"reqauth_presented_issuer", anybodys_variable<presented<&presented_certificate::issuer>>},
-    {"reqauth_presented_serial", anybodys_variable<presented<&presented_certificate::serial>>},
-    {"reqauth_presented_not_before", anybodys_variable<presented<&presented_certificate::not_before>>},
-    {"reqauth_presented_not_after", anybodys_variable<presented<&presented_certificate::not_after>>},
-    {"reqauth_presented_fingerprint", anybodys_variable<presented<&presented_certificate::thumbprint>>},
-    {"reqauth_presented_depth", anybodys_variable<presented<&presented_certificate::depth>>},
-    {"reqauth_presented_failed", anybodys_variable<presented<&presented_certificate::failed>>},
-    {"reqauth_presented_because", anybodys_variable<presented<&presented_certificate::because>>},
 };
 
 // $ssl_client_...
@@ -289,16 +274,23 @@ ngx_int_t judge(ngx_http_request_t* request) try {
 } // namespace
 
 ngx_int_t add_variables(ngx_conf_t* configuration) {
-    for (const variable& each : variables) {
-        ngx_str_t name = name_of(each.name);
+    const auto add = [&](std::string_view text, ngx_http_get_variable_pt get, uintptr_t row) {
+        ngx_str_t name = name_of(text);
         // nginx warns where long names fill its hash, which is for names that come at run time, as in SSI: these stay out.
-        const std::string_view text = each.name;
         const bool is_long = text.starts_with("reqauth_presented_") || text.starts_with("reqauth_customer_") ||
                              text.starts_with("reqauth_unvouched_");
         ngx_http_variable_t* added = ngx_http_add_variable(configuration, &name, is_long ? NGX_HTTP_VAR_NOHASH : 0);
-        if (added == nullptr) return NGX_ERROR;
-        added->get_handler = each.get;
-    }
+        if (added == nullptr) return false;
+        added->get_handler = get;
+        added->data = row;
+        return true;
+    };
+    for (const own_variable& each : own_variables)
+        if (!add(each.name, each.get, 0)) return NGX_ERROR;
+    for (uintptr_t row = 0; row < std::size(agent_variables); ++row)
+        if (!add(agent_variables[row].nginx, agents_variable<agents_text>, row)) return NGX_ERROR;
+    for (uintptr_t row = 0; row < std::size(presented_variables); ++row)
+        if (!add(presented_variables[row].nginx, anybodys_variable<presented>, row)) return NGX_ERROR;
     return NGX_OK;
 }
 
