@@ -52,7 +52,7 @@ std::string because_of(const turned_down& refused, int error) {
         if (error == X509_V_ERR_CERT_REVOKED) return what + " of " + utc(begin) + " names it";
         return when(what, error, begin, X509_CRL_get0_nextUpdate(refused.crl.get()));
     }
-    if (refused.cross_signed) return "it verifies as a customer's, too, and would open both doors";
+    if (refused.cross_signed) return "its chain leads to a CA of customers, too, and it could open both doors";
     if (refused.not_admitted) return "it verifies, and is not admitted here";
     if (!refused.server_at_fault || refused.failed == nullptr) return {};
     const X509& failed = *refused.failed;
