@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 import chromium
+import wire
 from servers import counted_by
 from running import PATIENCE, authority, built, leaf, octets_of, own, path, revocation_list, run, same, write
 from test_nginx import AGENT, STRANGER, on, said, vhost as over_tcp
@@ -40,12 +41,12 @@ def noted(log):
         return [json.loads(line) for line in file]
 
 
-def visit(nginx, name, *options, who='crawler', how='--http3-only', log=None):
+def visit(nginx, name, *options, who='crawler', how='--http3-only', log=None, **environment):
     """What the page says to curl; as the agent `who`, or as a person."""
     agent = [EXEC, *own(who), '--danger-unproven-servers', *(['--log', log] if log else []), '--'] if who else []
     done = subprocess.run([*agent, '/usr/bin/curl', '-sS', how, '--cacert', path('servers.pem'), '--resolve', f'{name}:{nginx.port}:127.0.0.1',
                            '--max-time', str(PATIENCE), '-w', '\\nstatus=%{http_code}\\nversion=%{http_version}\\n', *options,
-                           f'https://{name}:{nginx.port}/'], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+                           f'https://{name}:{nginx.port}/'], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, env={**os.environ, **environment})
     return said(done.stdout.decode()) | {'exit': done.returncode, 'errors': done.stderr.decode()}
 
 
@@ -131,6 +132,29 @@ def test_resumption(nginx):
         assert {*twice(path('impostor.pem'), path('impostor.key'))} <= {'good flag refused', 'good flag awaited'}, 'nothing is there to resume'
         assert [line.split()[0] for line in twice()] == ['good', 'good']
         same(counted_by(there, 'a.example'), handshakes=6, offered=4, acknowledged=3, verified=2, resumed=1, refused=2)
+
+
+def test_packets(nginx):
+    """The handshakes of an agent and of a person, as tshark decodes them with curl's key log."""
+    if reason := wire.why_not():
+        pytest.skip(reason)
+    keys, file = path('http3.keys'), path('http3.pcap')
+    with nginx(vhost('a.example', on('agents'))) as there, wire.Datagrams(there.port) as relay:
+        for who in ('crawler', None):
+            assert visit(relay, 'a.example', who=who, SSLKEYLOGFILE=keys)['status'] == '200'
+        relay.settle()
+    agent, person = wire.read(relay.conversations, keys, file, quic=True)
+    whole = [wire.SERVER_HELLO, wire.ENCRYPTED_EXTENSIONS, wire.CERTIFICATE, wire.CERTIFICATE_VERIFY, wire.FINISHED]
+    assert person.client == [wire.CLIENT_HELLO, wire.FINISHED] and not person.certificates
+    assert [each for each in person.server if each != wire.NEW_SESSION_TICKET] == whole, 'a person is not asked'
+    assert agent.client == [wire.CLIENT_HELLO, wire.CERTIFICATE, wire.CERTIFICATE_VERIFY, wire.FINISHED] and agent.certificates
+    assert [each for each in agent.server if each != wire.NEW_SESSION_TICKET] == [*whole[:2], wire.CERTIFICATE_REQUEST, *whole[2:]]
+    flags = [(source == '443', types) for source, types, extensions in wire.decode(
+        file, keys, 'udp.srcport', 'tls.handshake.type', 'tls.handshake.extension.type') if '62' in extensions.split(',')]
+    assert len(flags) == 2, flags
+    (of_server, hello), (acknowledges, messages) = flags
+    assert not of_server and hello == '1', 'the agent offers the flag in its ClientHello, and no person does'
+    assert acknowledges and str(wire.CERTIFICATE_REQUEST) in messages.split(','), 'and the server acknowledges it'
 
 
 def test_reload(nginx):
