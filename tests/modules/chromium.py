@@ -31,6 +31,14 @@ def why_no_policies():
     return f'no mount namespace can be had here ({done.stderr.strip()})' if done.returncode else None
 
 
+def over_quic(port, certificate):
+    """Options by which it visits this port of 127.0.0.1 and localhost over QUIC alone, where it takes roots that are no public ones only
+    for a key that it is told of: the certificate's."""
+    key = subprocess.run('openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64',
+                         shell=True, input=certificate, capture_output=True, check=True).stdout.decode().strip()
+    return [f'--origin-to-force-quic-on=127.0.0.1:{port},localhost:{port}', f'--ignore-certificate-errors-spki-list={key}']
+
+
 def pipe():
     """A pipe whose two ends have numbers that are in nobody's way."""
     low = os.pipe()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that people visit: reqauth-server, nginx with the module, Apache with the module, all with the flag on.
 
-start(kind, asks) gives a running one; with `asks` it asks everyone else for a certificate too, and trusts customers. Each has
+start(kind, asks), also with QUIC, gives a running one; with `asks` it asks everyone else for a certificate too, and trusts customers. Each has
     port      where it listens
     keylog    the secrets of its connections
     says      what its page says to a visitor with the subject, or without one
@@ -11,6 +11,7 @@ Servers other than reqauth-server are run with tests/modules/keylog.cpp preloade
 """
 import json
 import os
+import subprocess
 import time
 
 import running
@@ -58,9 +59,11 @@ class Visited:
 
 
 class Nginx(Visited, servers.Nginx):
+    listen = 'ssl;'
+
     def __init__(self, asks):
         super().__init__(f'''server {{
-        listen 127.0.0.1:$PORT ssl; server_name localhost; access_log access json;
+        listen 127.0.0.1:$PORT {self.listen} server_name localhost; access_log access json;
         ssl_certificate {path('server.pem')}; ssl_certificate_key {path('server.key')};
         reqauth on; reqauth_trusted_certificate {path('agents.pem')};
         {f'ssl_verify_client optional; ssl_client_certificate {path("customers.pem")};' if asks else ''}
@@ -75,6 +78,15 @@ class Nginx(Visited, servers.Nginx):
     def end(self):
         self.forget_log()  # clients that leave are no fault of its
         super().end()
+
+
+class NginxOverQuic(Nginx):
+    """Where nginx's QUIC is not OpenSSL's own it takes the key log callback for itself, so the key log is the clients'."""
+    listen = 'quic; keepalive_timeout 1s;'  # some clients stay as long as it lets them
+
+    def start(self, *_):
+        self.keylog = self.at('keys')
+        return servers.Nginx.start(self)
 
 
 class Apache(Visited, servers.Apache):
@@ -112,16 +124,20 @@ CustomLog access json
 
 
 KINDS = {'reqauth-server': Example, 'nginx': Nginx, 'apache2': Apache}
+QUIC = 'nginx over QUIC'  # the programs of KINDS do not come over it
 
 
 def why_not(kind):
     """Why there is no such server here, or None."""
     if kind == 'reqauth-server':
         return None
-    if servers.found(kind) is None:
+    if servers.found(kind.split()[0]) is None:
         return f'{kind} is not installed'
+    if kind == QUIC:
+        said = subprocess.run([servers.found('nginx'), '-V'], capture_output=True, text=True).stderr
+        return why_not('nginx') or (None if '--with-http_v3_module' in said else 'this nginx has no HTTP/3')
     return next((f'{os.path.basename(each)} is not built' for each in (KINDS[kind].shared_object, KEYLOG) if not os.path.exists(each)), None)
 
 
 def start(kind, asks):
-    return KINDS[kind](asks)
+    return (NginxOverQuic if kind == QUIC else KINDS[kind])(asks)

@@ -172,11 +172,7 @@ def test_reload(nginx):
 def test_chromium_is_not_asked(nginx):
     if reason := chromium.why_not():
         pytest.skip(reason)
-    key = subprocess.run('openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64',
-                         shell=True, input=octets_of('server.pem'), capture_output=True, check=True).stdout.decode().strip()
     with nginx(vhost('localhost', on('agents'), certificate='server', says='$server_protocol $reqauth_outcome $reqauth_verify')) as there:
-        # Over QUIC Chromium takes roots that are no public ones for a key alone that it is told of.
-        with chromium.Chromium({'servers CA': path('servers.pem')}, options=[
-                f'--origin-to-force-quic-on=127.0.0.1:{there.port}', f'--ignore-certificate-errors-spki-list={key}']) as browser:
+        with chromium.Chromium({'servers CA': path('servers.pem')}, options=chromium.over_quic(there.port, octets_of('server.pem'))) as browser:
             assert browser.open(f'https://127.0.0.1:{there.port}/') is None
             assert browser.until('document.body && document.body.innerText').strip() == 'HTTP/3.0 not_offered NONE'

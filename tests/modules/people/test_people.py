@@ -125,11 +125,11 @@ def browser():
     if reason := reason or chromium.why_no_policies():
         pytest.skip(reason)
 
-    def fetch(port, label, how):
+    def fetch(port, label, how, options=()):
         identity = {} if how == 'without' else {'identity': (path(f'{WHO}.p12'), 'secret')}
         policies = {} if how != 'with' else {'policies': {'AutoSelectCertificateForUrls': [
             json.dumps({'pattern': f'https://localhost:{port}', 'filter': {}})]}}
-        with chromium.Chromium({'servers': path('servers.pem')}, **identity, **policies) as page:
+        with chromium.Chromium({'servers': path('servers.pem')}, **identity, **policies, options=options) as page:
             try:  # a bound for a hang only, and shorter where one is what has to be seen
                 error = page.open(address(port, label), patience=5 if label.endswith('Chromium-person-asked') else PATIENCE)
             except TimeoutError:
