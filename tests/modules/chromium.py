@@ -36,7 +36,8 @@ def over_quic(port, certificate):
     for a key that it is told of: the certificate's."""
     key = subprocess.run('openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64',
                          shell=True, input=certificate, capture_output=True, check=True).stdout.decode().strip()
-    return [f'--origin-to-force-quic-on=127.0.0.1:{port},localhost:{port}', f'--ignore-certificate-errors-spki-list={key}']
+    return [f'--origin-to-force-quic-on=127.0.0.1:{port},localhost:{port}', '--host-resolver-rules=MAP localhost 127.0.0.1',
+            f'--ignore-certificate-errors-spki-list={key}']
 
 
 def pipe():
