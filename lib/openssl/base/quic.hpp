@@ -42,7 +42,7 @@ namespace reqauth::detail {
 inline constexpr std::string_view found_by = "libreqauth, connection of QUIC ";
 inline void be_found(const SSL* connection) {
     if (!is_quic(connection)) return;
-    std::array<char, 2 * sizeof connection + 1> digits{};
+    std::array<char, 2 * sizeof(std::uintptr_t) + 1> digits{};
     std::to_chars(digits.begin(), digits.end(), reinterpret_cast<std::uintptr_t>(connection), 16);
     const std::string name = std::string(found_by) + digits.data();
     if (X509_VERIFY_PARAM_set1_name(SSL_get0_param(const_cast<SSL*>(connection)), name.c_str()) != 1) // NOLINT

@@ -157,8 +157,8 @@ pkey_handle key_in(const named_text& file, const credential_options& options) {
     check_cipher(pem, name, options.scope);
     // Behind other blocks OpenSSL finds the key, but may give it to no provider.
     const auto label = pem.find("PRIVATE KEY-----");
-    const auto begin = label != pem.npos ? pem.rfind("-----BEGIN ", label) : 0;
-    const std::string_view block = std::string_view(pem).substr(begin != pem.npos ? begin : 0);
+    const auto begin = label != std::string_view::npos ? pem.rfind("-----BEGIN ", label) : 0;
+    const std::string_view block = std::string_view(pem).substr(begin != std::string_view::npos ? begin : 0);
     const bio_handle in(BIO_new_mem_buf(block.data(), static_cast<int>(block.size())));
     pkey_handle key;
     if (in != nullptr && is_pem(pem))

@@ -26,22 +26,23 @@ std::string lower_case(std::string_view text) {
 }
 
 bool only(std::string_view text, std::string_view also) {
-    return std::ranges::all_of(
-        text, [&](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || also.find(c) != also.npos; });
+    return std::ranges::all_of(text, [&](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || also.find(c) != std::string_view::npos;
+    });
 }
 
 // A host's name in small letters, as certificates have it: no wildcard, no dot at its end, no octet but these.
 bool is_host(std::string_view name) {
     constexpr std::size_t longest = 253;
     return !name.empty() && name.size() <= longest && only(name, "-_.") && name.front() != '.' && name.back() != '.' &&
-           name.find("..") == name.npos;
+           name.find("..") == std::string_view::npos;
 }
 
 // A URI with scheme and host in small letters; nothing: it is none that can be compared.
 std::optional<std::string> comparable_uri(std::string_view uri) {
     if (!std::ranges::all_of(uri, [](char c) { return c > ' ' && c < 0x7f; })) return std::nullopt;
     const auto colon = uri.find(':');
-    if (colon == uri.npos || colon == 0) return std::nullopt;
+    if (colon == std::string_view::npos || colon == 0) return std::nullopt;
     std::string made = lower_case(uri.substr(0, colon));
     const std::string_view rest = uri.substr(colon);
     if (!rest.starts_with("://")) return made.append(rest);
@@ -66,7 +67,7 @@ bool is_spiffe_id(std::string_view uri) {
     constexpr std::size_t longest = 2048;
     if (uri.size() > longest || !uri.starts_with(scheme)) return false;
     const auto slash = uri.find('/', scheme.size());
-    if (slash == uri.npos || !only(uri.substr(scheme.size(), slash - scheme.size()), "-_.")) return false;
+    if (slash == std::string_view::npos || !only(uri.substr(scheme.size(), slash - scheme.size()), "-_.")) return false;
     for (std::size_t at = slash; at < uri.size();) {
         const std::size_t end = std::min(uri.find('/', at + 1), uri.size());
         const std::string_view segment = uri.substr(at + 1, end - at - 1);
@@ -124,7 +125,7 @@ bool matches_wild(std::string_view value, std::string_view before, std::string_v
     const std::string_view after = value.substr(before.size() + 1); // of the asterisk
     name.remove_prefix(before.size());
     const auto dot = name.find('.');
-    return dot != name.npos && dot > 0 && only(name.substr(0, dot), "-_") && name.substr(dot) == after;
+    return dot != std::string_view::npos && dot > 0 && only(name.substr(0, dot), "-_") && name.substr(dot) == after;
 }
 
 bool matches(const admission& rule, const name_of_leaf& name) {
@@ -140,7 +141,8 @@ bool matches(const admission& rule, const name_of_leaf& name) {
 std::vector<std::string_view> words_of(std::string_view line) {
     std::vector<std::string_view> words;
     constexpr std::string_view blanks = " \t\r";
-    for (auto at = line.find_first_not_of(blanks); at != line.npos; at = line.find_first_not_of(blanks, at)) {
+    for (auto at = line.find_first_not_of(blanks); at != std::string_view::npos;
+         at = line.find_first_not_of(blanks, at)) {
         const auto end = std::min(line.find_first_of(blanks, at), line.size());
         words.push_back(line.substr(at, end - at));
         at = end;

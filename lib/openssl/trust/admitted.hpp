@@ -21,7 +21,7 @@ struct admission {
     kind type = kind::dns;
     std::string value;             ///< as names are compared; a trust domain; hex
     std::vector<sha256_digest> by; ///< the anchors under which it holds, sorted; empty: any
-    friend auto operator<=>(const admission&, const admission&) = default;
+    friend auto operator<=>(const admission&, const admission&) = default; // NOLINT(modernize-use-nullptr)
 };
 
 inline void add_to(hash& all, const admission& one) {

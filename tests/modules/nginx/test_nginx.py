@@ -152,8 +152,8 @@ class Tunnel(Carrier):
         """The answers to requests on one connection: status and what each page says."""
         answers = []
         with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as connection, connection.makefile('rb') as file:
-            for request in requests:
-                connection.sendall(request)
+            for each in requests:
+                connection.sendall(each)
                 answers.append(answer_of(file))
         return answers
 
