@@ -145,3 +145,15 @@ TEST_CASE(
     CHECK_FALSE(after.resumed);
     CHECK_FALSE(after.good);
 }
+
+TEST_CASE("server / an agent's chain that is too long for customers, and leads to none of their CAs -> comes in",
+          "[handshake][RCA-17]") {
+    const doors& all = the_doors();
+    const auto client =
+        client_with(issue(agent_description("crawler.example"), &all.agents_signed.own), all.agents_signed.by_other);
+    auto server = server_context();
+    ask(*server, SSL_VERIFY_PEER, the_cast().customers_ca);
+    SSL_CTX_set_verify_depth(server.get(), 0);
+    attach(*server, policy_for(all.agents_signed.own));
+    CHECK(came_to(*server, *client) == "flagged CN=crawler.example, none");
+}

@@ -6,6 +6,8 @@
 
 #include <reqauth/error.hpp>
 
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 namespace reqauth::detail {
@@ -180,6 +182,8 @@ verification_handle borrowed::customers_verification(SSL* ssl, X509* leaf, STACK
     if (own_parameters == nullptr || X509_VERIFY_PARAM_set1(own_parameters.get(), taken_->parameters.get()) != 1 ||
         X509_VERIFY_PARAM_set1(in_force, own_parameters.get()) != 1)
         throw error(errc::openssl, "the verify parameters cannot be set" + drain_errors());
+    // Else one that is too long for customers ends before it is seen where it leads.
+    X509_VERIFY_PARAM_set_depth(in_force, std::numeric_limits<std::uint16_t>::max());
     X509_STORE_CTX_set_verify_cb(all.get(), no_verify_callback);
     return all;
 }

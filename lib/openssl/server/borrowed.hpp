@@ -71,8 +71,8 @@ public:
     /// whom the application expects, and an agent is verified apart from them.
     [[nodiscard]] bool has_dane() const noexcept { return taken_ != nullptr && taken_->dane; }
 
-    /// customers_verification is what OpenSSL would verify a customer's certificate by, with nobody to tell of errors; null:
-    /// the application asks no customers. Throws error{openssl}.
+    /// customers_verification is what OpenSSL would verify a customer's certificate by, with nobody to tell of errors and
+    /// however long its chain is; null: the application asks no customers. Throws error{openssl}.
     [[nodiscard]] verification_handle customers_verification(SSL* ssl, X509* leaf, STACK_OF(X509) * untrusted) const;
 
     /// give_back undoes `take`: verify mode, callback, store and lists where the application has not set others meanwhile,
