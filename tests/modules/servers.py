@@ -249,8 +249,13 @@ class Apache(Packaged):
                     found[pid] = int(fields[11]) + int(fields[12])
         return found
 
+    def catches_sigusr1(self):
+        with open(f'/proc/{self.process.pid}/status') as file:
+            return int(re.search(r'^SigCgt:\s*(\w+)$', file.read(), re.MULTILINE)[1], 16) >> (signal.SIGUSR1 - 1) & 1
+
     def graceful(self, alone=True):
         """Has it read the configuration again; and, without open connections, waits until those that had read the old one are gone."""
+        self.until(self.catches_sigusr1)  # which ends a process that listens and has come no further
         restarts, old = self.log().count('resuming normal operations'), self.children()
         self.process.send_signal(signal.SIGUSR1)
         self.until(lambda: self.log().count('resuming normal operations') > restarts and not (alone and old.keys() & self.children().keys()))

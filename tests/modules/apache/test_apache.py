@@ -532,6 +532,7 @@ def status_of(server, where, who):
 
 
 def headers_of(server, where, who):
+    server.logged_before = server.log('logged').count('\n')
     if isinstance(who, Tunnel):
         connection = http.client.HTTPConnection('127.0.0.1', who.port, timeout=PATIENCE)
         connection.request('GET', where, headers={'Host': 'a.example'})
@@ -544,6 +545,8 @@ def headers_of(server, where, who):
 
 
 def logged(server):
+    """The line of the last headers_of: it comes after the answer."""
+    server.until(lambda: server.log('logged').count('\n') > server.logged_before)
     return server.log('logged').splitlines()[-1].split('|')
 
 
