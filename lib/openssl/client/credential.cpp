@@ -448,9 +448,13 @@ credential credential::from_files(const std::filesystem::path& certificate, cons
     const detail::cleansed of_key(key);
     auto made = detail::key_in(of_key, options);
     // One file for both is read once: it may be a pipe.
-    const auto loaded = certificate == key ? detail::fit_text(of_key, std::move(made), of_key.name, options)
-                                           : detail::fit_text({certificate.string(), detail::read_file(certificate)},
-                                                              std::move(made), of_key.name, options);
+    named_text apart;
+    if (certificate != key) {
+        apart.name = certificate.string();
+        apart.text = detail::read_file(certificate);
+    }
+    const named_text& of_certificate = certificate == key ? static_cast<const named_text&>(of_key) : apart;
+    const auto loaded = detail::fit_text(of_certificate, std::move(made), of_key.name, options);
     loaded->from = detail::credential_files{certificate, key.string(), false, options};
     return credential(loaded);
 }
