@@ -112,10 +112,12 @@ struct server_policy {
     bool shared_anchors = false;
 
     /// Whether an agent's certificate may chain to the SSL_CTX's own trust, too, as one of a CA that both sides have signed
-    /// may (RCA-17). Default: where the SSL_CTX asks customers it may not, whether it is good there or not, and is refused
-    /// with bad_certificate; presented_of says why. OpenSSL looks for a second chain then, in the certificates that the client sent and in those
-    /// that its first chain has, and the work is that of a verification where there is one. Nothing is looked for with
-    /// shared_anchors, nor in a resumed handshake: replace the policy where the SSL_CTX comes to trust more.
+    /// may (RCA-17). Default: where the SSL_CTX asks customers it may not, whether it is good there or not. It is refused with
+    /// bad_certificate, and presented_of says why. OpenSSL looks for a second chain then, in the certificates that the client
+    /// sent and in those that its first chain has. Where there is one, that is the work of a verification. Nothing is looked
+    /// for with shared_anchors, nor in a resumed handshake: replace the policy where the SSL_CTX comes to trust more, and
+    /// give listeners with other customers' trust another label. A session from where no customers are asked vouches for
+    /// nobody where they are, and the other way round.
     /// Danger: one certificate then opens both doors.
     bool cross_signed = false;
 

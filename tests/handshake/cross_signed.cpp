@@ -157,3 +157,26 @@ TEST_CASE("server / an agent's chain that is too long for customers, and leads t
     attach(*server, policy_for(all.agents_signed.own));
     CHECK(came_to(*server, *client) == "flagged CN=crawler.example, none");
 }
+
+TEST_CASE("server / a session from where no customers are asked -> vouches for nobody where they are, and the other "
+          "way round",
+          "[handshake][RCA-17][SEC-1][attack]") {
+    const doors& all = the_doors();
+    for (const bool taken : {false, true})
+        for (const int made : {SSL_VERIFY_NONE, SSL_VERIFY_PEER})
+            for (const int later : {SSL_VERIFY_NONE, SSL_VERIFY_PEER}) {
+                CAPTURE(taken, made, later);
+                auto policy = policy_for(the_cast().agents_ca);
+                policy.cross_signed = taken;
+                fleet nodes;
+                const auto first = server_for(all.customers_ca, policy, made);
+                const auto second = server_for(all.customers_ca, policy, later);
+                nodes.join(*first, tickets::stateless);
+                nodes.join(*second, tickets::stateless);
+                visitor client(attached_client());
+                CHECK(visit(*first, *client.context).who == "flagged CN=crawler.example");
+                const auto again = visit(*second, *client.context, {.session = client.shelf.last.get()});
+                CHECK(again.resumed);
+                CHECK(again.who == (taken || made == later ? "flagged CN=crawler.example" : "not_vouched"));
+            }
+}

@@ -169,7 +169,7 @@ void borrowed::take(SSL* ssl, const certificate_request& request) {
 }
 
 verification_handle borrowed::customers_verification(SSL* ssl, X509* leaf, STACK_OF(X509) * untrusted) const {
-    if (taken_ == nullptr || taken_->verify_mode == SSL_VERIFY_NONE) return nullptr;
+    if (!customers_asked()) return nullptr;
     X509_STORE* own = taken_->store != nullptr ? taken_->store.get() : SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
     verification_handle all(X509_STORE_CTX_new());
     if (all == nullptr || X509_STORE_CTX_init(all.get(), own, leaf, untrusted) != 1 ||

@@ -71,6 +71,11 @@ public:
     /// whom the application expects, and an agent is verified apart from them.
     [[nodiscard]] bool has_dane() const noexcept { return taken_ != nullptr && taken_->dane; }
 
+    /// customers_asked says that the application asks customers for a certificate, now or later.
+    [[nodiscard]] bool customers_asked() const noexcept {
+        return taken_ != nullptr && taken_->verify_mode != SSL_VERIFY_NONE;
+    }
+
     /// customers_verification is what OpenSSL would verify a customer's certificate by, with nobody to tell of errors and
     /// however long its chain is; null: the application asks no customers. Throws error{openssl}.
     [[nodiscard]] verification_handle customers_verification(SSL* ssl, X509* leaf, STACK_OF(X509) * untrusted) const;

@@ -54,6 +54,14 @@ bool stateful(const SSL* ssl) noexcept {
            (SSL_get_max_early_data(ssl) > 0 && (options & SSL_OP_NO_ANTI_REPLAY) == 0);
 }
 
+// Where customers were asked, the certificate was looked for in their trust: a session from elsewhere says nothing of it.
+//= RCA-17
+sha256_digest decided_by(const policies::entry& by, bool customers_asked) {
+    sha256_digest digest = by.digest;
+    if (customers_asked && !by.policy->cross_signed && !by.policy->shared_anchors) digest.front() ^= 1U;
+    return digest;
+}
+
 } // namespace
 
 //= TLS-2
@@ -94,7 +102,8 @@ void examine_session(SSL* ssl, server_record::handshake& now) {
     if (!found || leaf == nullptr || now.decided_by == nullptr) return;
     const sha256_digest digest = digest_of(*leaf, *now.hello);
     // At the time of the ClientHello, since OpenSSL then took the session: the application may suspend in between.
-    if (!vouches(found, now.hello->scope, now.decided_by->digest, digest, facts.hello->at)) return;
+    const auto by = decided_by(*now.decided_by, SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE);
+    if (!vouches(found, now.hello->scope, by, digest, facts.hello->at)) return;
     now.anchor = reference(now.decided_by->policy->when_offered.agents()->store()->anchor_at(found->anchor));
     if (now.anchor == nullptr) return;
     facts.vouched = true;
@@ -122,7 +131,8 @@ void vouch_for_session(SSL* ssl, server_record& record, const STACK_OF(X509) * c
     const std::int64_t deadline = deadline_of(chain, now(), most);
     if (most.count() == 0 || left_until(deadline) == 0) return;
     const sha256_digest& scope = record.now.hello->scope;
-    const auto octets = write({scope, record.now.decided_by->digest, record.now.facts.witness.leaf, anchor, deadline});
+    const auto by = decided_by(*record.now.decided_by, record.put_aside.customers_asked());
+    const auto octets = write({scope, by, record.now.facts.witness.leaf, anchor, deadline});
     if (SSL_SESSION_set1_ticket_appdata(session, octets.data(), octets.size()) != 1)
         throw error(errc::openssl, "the session cannot be marked");
     set_scope(ssl, scope);
